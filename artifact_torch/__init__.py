@@ -1,0 +1,1 @@
+"""A PyTorch training framework in which everything around the loop is a plugin."""

@@ -1,0 +1,1 @@
+"""The plugin system: hook specifications, discovery from metadata, the component registry, dispatch."""

@@ -1,0 +1,8 @@
+"""The two pluggy markers: ``hookspec`` for the project's specifications, ``hookimpl`` for everybody's implementations."""
+
+import pluggy
+
+PROJECT = "artifact_torch"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)

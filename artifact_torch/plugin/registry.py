@@ -1,0 +1,114 @@
+"""Components by name: what is installed (entry points) and what a program adds for itself.
+
+A component is imported when it is chosen, never before.
+"""
+
+from __future__ import annotations
+
+import difflib
+
+from artifact_torch.errors import PluginError
+from artifact_torch.plugin.discovery import GROUPS, PluginEntry, discover
+
+_SINGULAR = {
+    "callbacks": "callback",
+    "stoppers": "stopper",
+    "trackers": "tracker",
+    "models": "model",
+    "artifact_groups": "artifact group",
+    "commands": "command",
+    "plugins": "plugin",
+}
+
+
+class Registry:
+    """Maps ``(kind, name)`` to a component class. The kinds are the keys of ``artifact_torch.plugin.discovery.GROUPS``."""
+
+    def __init__(self) -> None:
+        self._added: dict[str, dict[str, type]] = {kind: {} for kind in GROUPS}
+        self._contracts: dict[str, type] = {}
+
+    def require(self, kind: str, contract: type) -> None:
+        """State what every component of a kind must be a subclass of. The core calls it for the kinds it defines."""
+        self._contracts[kind] = contract
+
+    def add(self, kind: str, name: str, component: type) -> None:
+        """Register a class under a name in this process, ahead of installed plugins; for notebooks and scripts.
+
+        Raises:
+            PluginError: the class does not keep the contract of its kind.
+        """
+        self._check(kind, name, component, "registry.add")
+        self._added[kind][name] = component
+
+    def get(self, kind: str, name: str) -> type:
+        """Import and return the component of a kind by its name, or by ``distribution:name``.
+
+        Raises:
+            PluginError: nothing of that name is installed, several distributions use the name, the import fails, or
+                what is imported does not keep the contract of its kind.
+        """
+        if name in self._added[kind]:
+            return self._added[kind][name]
+        entry = self._find(kind, name)
+        try:
+            component = entry.load()
+        except Exception as error:
+            raise PluginError(
+                f"The {_SINGULAR[kind]} {name!r} of {entry.distribution} {entry.version} cannot be imported from "
+                f"{entry.value}: {type(error).__name__}: {error}. Repair or uninstall {entry.distribution}."
+            ) from error
+        return self._check(kind, name, component, f"{entry.distribution} {entry.version} ({entry.value})")
+
+    def names(self, kind: str) -> list[str]:
+        """The names that can be chosen, sorted; nothing is imported."""
+        return sorted({entry.name for entry in discover(kind)} | self._added[kind].keys())
+
+    def name_of(self, kind: str, component: type) -> str | None:
+        """The name under which a class is registered, or None; no plugin is imported to find out."""
+        for name, added in self._added[kind].items():
+            if added is component:
+                return name
+        value = f"{component.__module__}:{component.__qualname__}"
+        for entry in discover(kind):
+            if entry.value == value or (entry.value.partition(":")[2] == component.__qualname__ and _same(entry, component)):
+                return entry.name
+        return None
+
+    def _find(self, kind: str, name: str) -> PluginEntry:
+        entries = discover(kind)
+        matches = [entry for entry in entries if name in (entry.name, entry.qualified_name)]
+        if len(matches) == 1:
+            return matches[0]
+        singular = _SINGULAR[kind]
+        if matches:
+            choices = " or ".join(entry.qualified_name for entry in matches)
+            raise PluginError(f"Several distributions provide a {singular} named {name!r}: write {choices}.")
+        known = self.names(kind)
+        close = difflib.get_close_matches(name, known, n=1)
+        if close:
+            hint = f"did you mean {close[0]!r}?"
+        elif known:
+            hint = f"installed are {', '.join(known)}."
+        else:
+            hint = f"no plugin that provides a {singular} is installed."
+        raise PluginError(f"There is no {singular} named {name!r}: {hint} `artifact-torch list-plugins` shows them all.")
+
+    def _check(self, kind: str, name: str, component: object, source: str) -> type:
+        contract = self._contracts.get(kind, object)
+        if not isinstance(component, type) or not issubclass(component, contract):
+            raise PluginError(
+                f"The {_SINGULAR[kind]} {name!r} from {source} is not a subclass of "
+                f"{contract.__module__}.{contract.__qualname__}."
+            )
+        return component
+
+
+def _same(entry: PluginEntry, component: type) -> bool:
+    # The entry point may name a package that re-exports the class; the class's own package is then loaded already.
+    package = entry.value.partition(":")[0].partition(".")[0]
+    return component.__module__.partition(".")[0] == package and entry.load() is component
+
+
+registry = Registry()
+"""The registry of this process."""
