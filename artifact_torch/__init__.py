@@ -1,1 +1,105 @@
-"""A PyTorch training framework in which everything around the loop is a plugin."""
+"""A PyTorch training framework in which everything around the loop is a plugin.
+
+Names are imported when they are first used, so ``import artifact_torch`` imports neither torch nor pandas.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from artifact_torch.core.callback import ArrayCallback as ArrayCallback
+    from artifact_torch.core.callback import ArrayCollectionCallback as ArrayCollectionCallback
+    from artifact_torch.core.callback import Callback as Callback
+    from artifact_torch.core.callback import LoaderCallback as LoaderCallback
+    from artifact_torch.core.callback import PlotCallback as PlotCallback
+    from artifact_torch.core.callback import PlotCollectionCallback as PlotCollectionCallback
+    from artifact_torch.core.callback import ScoreCallback as ScoreCallback
+    from artifact_torch.core.callback import ScoreCollectionCallback as ScoreCollectionCallback
+    from artifact_torch.core.data import BatchLoader as BatchLoader
+    from artifact_torch.core.data import DataLoader as DataLoader
+    from artifact_torch.core.data import Dataset as Dataset
+    from artifact_torch.core.data import DataSplit as DataSplit
+    from artifact_torch.core.data import InMemoryDataLoader as InMemoryDataLoader
+    from artifact_torch.core.data import IterableDataset as IterableDataset
+    from artifact_torch.core.model import GenerationParams as GenerationParams
+    from artifact_torch.core.model import GenerativeModel as GenerativeModel
+    from artifact_torch.core.model import Model as Model
+    from artifact_torch.core.model import ModelInput as ModelInput
+    from artifact_torch.core.model import ModelOutput as ModelOutput
+    from artifact_torch.core.model import load_model as load_model
+    from artifact_torch.core.results import ArtifactKind as ArtifactKind
+    from artifact_torch.core.results import Artifacts as Artifacts
+    from artifact_torch.core.results import ValidationPlan as ValidationPlan
+    from artifact_torch.core.results import ValidationResults as ValidationResults
+    from artifact_torch.core.run import RunDirectory as RunDirectory
+    from artifact_torch.core.stopper import EarlyStopper as EarlyStopper
+    from artifact_torch.core.trainer import Trainer as Trainer
+    from artifact_torch.core.trainer import TrainingResult as TrainingResult
+    from artifact_torch.core.validation import ValidationRoutine as ValidationRoutine
+    from artifact_torch.errors import ArtifactTorchError as ArtifactTorchError
+    from artifact_torch.errors import CheckpointError as CheckpointError
+    from artifact_torch.errors import ConfigError as ConfigError
+    from artifact_torch.errors import DataError as DataError
+    from artifact_torch.errors import DivergedError as DivergedError
+    from artifact_torch.errors import MissingLossError as MissingLossError
+    from artifact_torch.errors import PluginError as PluginError
+    from artifact_torch.errors import UsageError as UsageError
+    from artifact_torch.plugin.markers import hookimpl as hookimpl
+    from artifact_torch.plugin.registry import registry as registry
+
+_MODULE_OF = {
+    "ArrayCallback": "artifact_torch.core.callback",
+    "ArrayCollectionCallback": "artifact_torch.core.callback",
+    "ArtifactKind": "artifact_torch.core.results",
+    "ArtifactTorchError": "artifact_torch.errors",
+    "Artifacts": "artifact_torch.core.results",
+    "BatchLoader": "artifact_torch.core.data",
+    "Callback": "artifact_torch.core.callback",
+    "CheckpointError": "artifact_torch.errors",
+    "ConfigError": "artifact_torch.errors",
+    "DataError": "artifact_torch.errors",
+    "DataLoader": "artifact_torch.core.data",
+    "DataSplit": "artifact_torch.core.data",
+    "Dataset": "artifact_torch.core.data",
+    "DivergedError": "artifact_torch.errors",
+    "EarlyStopper": "artifact_torch.core.stopper",
+    "GenerationParams": "artifact_torch.core.model",
+    "GenerativeModel": "artifact_torch.core.model",
+    "InMemoryDataLoader": "artifact_torch.core.data",
+    "IterableDataset": "artifact_torch.core.data",
+    "LoaderCallback": "artifact_torch.core.callback",
+    "MissingLossError": "artifact_torch.errors",
+    "Model": "artifact_torch.core.model",
+    "ModelInput": "artifact_torch.core.model",
+    "ModelOutput": "artifact_torch.core.model",
+    "PlotCallback": "artifact_torch.core.callback",
+    "PlotCollectionCallback": "artifact_torch.core.callback",
+    "PluginError": "artifact_torch.errors",
+    "RunDirectory": "artifact_torch.core.run",
+    "ScoreCallback": "artifact_torch.core.callback",
+    "ScoreCollectionCallback": "artifact_torch.core.callback",
+    "Trainer": "artifact_torch.core.trainer",
+    "TrainingResult": "artifact_torch.core.trainer",
+    "UsageError": "artifact_torch.errors",
+    "ValidationPlan": "artifact_torch.core.results",
+    "ValidationResults": "artifact_torch.core.results",
+    "ValidationRoutine": "artifact_torch.core.validation",
+    "hookimpl": "artifact_torch.plugin.markers",
+    "load_model": "artifact_torch.core.model",
+    "registry": "artifact_torch.plugin.registry",
+}
+
+
+def __getattr__(name: str) -> object:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULE_OF])

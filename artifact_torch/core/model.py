@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypedDict, TypeVar, cast
+from typing import Any, ClassVar, Generic, Self, TypedDict, cast
 
 from torch import Tensor, nn
+from typing_extensions import TypeVar
 
 from artifact_torch.core.storage import JsonDict, read_bundle, write_bundle
 from artifact_torch.errors import CheckpointError, PluginError
@@ -36,9 +37,10 @@ class ModelOutput(TypedDict):
     loss: Tensor
 
 
-InputT = TypeVar("InputT", bound=ModelInput)
-OutputT = TypeVar("OutputT", bound=ModelOutput)
-GeneratedT = TypeVar("GeneratedT")
+InputT = TypeVar("InputT", bound=ModelInput, default=Any)
+OutputT = TypeVar("OutputT", bound=ModelOutput, default=Any)
+GeneratedT = TypeVar("GeneratedT", default=Any)
+ModelT = TypeVar("ModelT", bound="Model")
 
 
 class Model(nn.Module, ABC, Generic[InputT, OutputT]):
@@ -101,43 +103,10 @@ class Model(nn.Module, ABC, Generic[InputT, OutputT]):
             CheckpointError: the directory is absent or damaged, or holds a model that this class cannot take.
         """
         tensors, description = read_bundle(Path(path))
-        return cls._restore(Path(path), tensors, description)
-
-    @classmethod
-    def _restore(cls, path: Path, tensors: dict[str, Tensor], description: JsonDict) -> Self:
-        if description["class"] != cls.__qualname__:
-            raise CheckpointError(
-                f"{path} holds a model of class {description['class']}, not {cls.__qualname__}: "
-                f"load it with {description['class']}.load or with artifact_torch.load_model."
-            )
-        if description["format_version"] != cls.format_version:
-            raise CheckpointError(
-                f"{path} was saved by format version {description['format_version']} of {cls.__qualname__}, and version "
-                f"{cls.format_version} is installed: install the distribution it was saved with, or train it again."
-            )
-        try:
-            model = cls.from_config(description["config"])
-        except TypeError as error:
-            raise CheckpointError(
-                f"{path}: {cls.__qualname__} cannot be built from its saved parameters ({error}). "
-                f"Return every constructor parameter from {cls.__qualname__}.config() and save it again."
-            ) from error
-        expected = model.state_dict()
-        if missing := sorted(expected.keys() - tensors.keys()):
-            raise CheckpointError(f"{path} lacks the tensors {', '.join(missing)} that {cls.__qualname__} needs.")
-        if extra := sorted(tensors.keys() - expected.keys()):
-            raise CheckpointError(f"{path} holds the tensors {', '.join(extra)} that {cls.__qualname__} does not have.")
-        for name, tensor in expected.items():
-            if tensor.shape != tensors[name].shape:
-                raise CheckpointError(
-                    f"{path}: tensor {name} has shape {tuple(tensors[name].shape)}, and {cls.__qualname__} "
-                    f"expects {tuple(tensor.shape)}."
-                )
-        model.load_state_dict(tensors)
-        return model
+        return _restored(cls, Path(path), tensors, description)
 
 
-def load_model(path: Path | str) -> Model[Any, Any]:
+def load_model(path: Path | str) -> Model:
     """Read a saved model of any installed class, onto the CPU.
 
     The class is found by its registered name, among the installed ``artifact_torch.models`` plugins and the classes
@@ -158,7 +127,7 @@ def load_model(path: Path | str) -> Model[Any, Any]:
     model_class = registry.get("models", name)
     if not issubclass(model_class, Model):  # the registry checks it too; this tells the type checker
         raise PluginError(f"the model {name!r} is not a subclass of artifact_torch.Model.")
-    return cast("type[Model[Any, Any]]", model_class)._restore(Path(path), tensors, description)
+    return _restored(model_class, Path(path), tensors, description)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,3 +150,36 @@ class GenerativeModel(Model[InputT, OutputT], Generic[InputT, OutputT, Generated
     @abstractmethod
     def generate(self, params: GenerationParams) -> GeneratedT:
         """Produce ``params.num_samples`` new samples, in evaluation mode and without gradients."""
+
+
+def _restored(cls: type[ModelT], path: Path, tensors: dict[str, Tensor], description: JsonDict) -> ModelT:
+    if description["class"] != cls.__qualname__:
+        raise CheckpointError(
+            f"{path} holds a model of class {description['class']}, not {cls.__qualname__}: "
+            f"load it with {description['class']}.load or with artifact_torch.load_model."
+        )
+    if description["format_version"] != cls.format_version:
+        raise CheckpointError(
+            f"{path} was saved by format version {description['format_version']} of {cls.__qualname__}, and "
+            f"{cls.format_version} is installed: install the distribution it was saved with, or train it again."
+        )
+    try:
+        model = cls.from_config(description["config"])
+    except TypeError as error:
+        raise CheckpointError(
+            f"{path}: {cls.__qualname__} cannot be built from its saved parameters ({error}). "
+            f"Return every constructor parameter from {cls.__qualname__}.config() and save it again."
+        ) from error
+    expected = model.state_dict()
+    if missing := sorted(expected.keys() - tensors.keys()):
+        raise CheckpointError(f"{path} lacks the tensors {', '.join(missing)} that {cls.__qualname__} needs.")
+    if extra := sorted(tensors.keys() - expected.keys()):
+        raise CheckpointError(f"{path} holds the tensors {', '.join(extra)} that {cls.__qualname__} does not have.")
+    for name, tensor in expected.items():
+        if tensor.shape != tensors[name].shape:
+            raise CheckpointError(
+                f"{path}: tensor {name} has shape {tuple(tensors[name].shape)}, and {cls.__qualname__} "
+                f"expects {tuple(tensor.shape)}."
+            )
+    model.load_state_dict(tensors)
+    return model

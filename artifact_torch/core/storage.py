@@ -146,9 +146,10 @@ def _storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     seen: set[int] = set()
     for name, tensor in tensors.items():
         plain = tensor.detach().cpu().contiguous()
-        address = plain.untyped_storage().data_ptr()
-        stored[name] = plain.clone() if address in seen or plain.numel() * plain.element_size() < plain.untyped_storage().nbytes() else plain
-        seen.add(address)
+        storage = plain.untyped_storage()
+        is_view = plain.nbytes < storage.nbytes()
+        stored[name] = plain.clone() if is_view or storage.data_ptr() in seen else plain
+        seen.add(storage.data_ptr())
     return stored
 
 

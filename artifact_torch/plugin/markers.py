@@ -1,4 +1,4 @@
-"""The two pluggy markers: ``hookspec`` for the project's specifications, ``hookimpl`` for everybody's implementations."""
+"""The two pluggy markers: ``hookspec`` for the project's specifications, ``hookimpl`` for implementations."""
 
 import pluggy
 

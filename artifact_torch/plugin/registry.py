@@ -22,7 +22,7 @@ _SINGULAR = {
 
 
 class Registry:
-    """Maps ``(kind, name)`` to a component class. The kinds are the keys of ``artifact_torch.plugin.discovery.GROUPS``."""
+    """Maps ``(kind, name)`` to a component class; the kinds are the keys of ``plugin.discovery.GROUPS``."""
 
     def __init__(self) -> None:
         self._added: dict[str, dict[str, type]] = {kind: {} for kind in GROUPS}
@@ -71,7 +71,7 @@ class Registry:
                 return name
         value = f"{component.__module__}:{component.__qualname__}"
         for entry in discover(kind):
-            if entry.value == value or (entry.value.partition(":")[2] == component.__qualname__ and _same(entry, component)):
+            if entry.value == value or _same(entry, component):
                 return entry.name
         return None
 
@@ -92,7 +92,7 @@ class Registry:
             hint = f"installed are {', '.join(known)}."
         else:
             hint = f"no plugin that provides a {singular} is installed."
-        raise PluginError(f"There is no {singular} named {name!r}: {hint} `artifact-torch list-plugins` shows them all.")
+        raise PluginError(f"There is no {singular} named {name!r}: {hint} See `artifact-torch list-plugins`.")
 
     def _check(self, kind: str, name: str, component: object, source: str) -> type:
         contract = self._contracts.get(kind, object)
@@ -106,8 +106,9 @@ class Registry:
 
 def _same(entry: PluginEntry, component: type) -> bool:
     # The entry point may name a package that re-exports the class; the class's own package is then loaded already.
-    package = entry.value.partition(":")[0].partition(".")[0]
-    return component.__module__.partition(".")[0] == package and entry.load() is component
+    module, _, attribute = entry.value.partition(":")
+    same_package = component.__module__.partition(".")[0] == module.partition(".")[0]
+    return attribute == component.__qualname__ and same_package and entry.load() is component
 
 
 registry = Registry()

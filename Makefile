@@ -1,0 +1,46 @@
+# One verb for each task; CI runs the same ones.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
+
+# uv does not read pip's own settings: forward where pip is told to find wheels and the index it uses.
+export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
+export UV_INDEX_URL ?= $(shell $(PYTHON) -m pip config get global.index-url 2>/dev/null)
+
+.PHONY: demo setup test test-faults check format build clean
+
+demo: setup
+	$(BIN)/artifact-torch demo
+
+setup: $(VENV)/.installed
+
+# Entry points are read from installed metadata: a changed pyproject.toml must be installed again.
+$(VENV)/.installed: pyproject.toml constraints.txt $(PLUGINS)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt \
+		--group dev -e . $(patsubst %/pyproject.toml,-e ./%,$(PLUGINS))
+	touch $@
+
+test: setup
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+build: setup
+	rm -rf dist
+	for project in . $(patsubst %/pyproject.toml,%,$(PLUGINS)); do \
+		$(BIN)/python -m build --quiet --outdir dist $$project || exit 1; done
+	$(BIN)/twine check --strict dist/*
+
+clean:
+	rm -rf $(VENV) dist

@@ -1,0 +1,24 @@
+"""Where a model and its batches are placed."""
+
+from __future__ import annotations
+
+import torch
+
+from artifact_torch.errors import UsageError
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """The device that a name means; ``"auto"`` takes the first accelerator, else the CPU.
+
+    Raises:
+        UsageError: the name is unknown, or this machine has no such device.
+    """
+    if device == "auto":
+        return torch.accelerator.current_accelerator() or torch.device("cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(0, device=resolved)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"The device {str(device)!r} cannot be used here: {reason} Use 'cpu' or 'auto'.") from error
+    return resolved

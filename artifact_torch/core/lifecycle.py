@@ -1,0 +1,75 @@
+"""From the start of a run to its end, whatever happens in between."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from artifact_torch.core.random_state import seed_everything
+
+if TYPE_CHECKING:
+    from artifact_torch.core.trainer import Trainer
+
+logger = logging.getLogger("artifact_torch")
+
+
+@contextmanager
+def guarded_run(trainer: Trainer) -> Generator[None]:
+    """Record the run, call the hooks around it, and put the model's modes back.
+
+    Every ``on_exception`` and ``on_train_end`` runs, whatever another of them raises; the first error is the one that
+    reaches the caller, and the run's record says how it ended.
+    """
+    modes = [(module, module.training) for module in trainer.model.modules()]
+    trainer.run.begin(_plugin_records(trainer), seed=trainer.seed)
+    for warning in trainer.plugins.warnings:
+        logger.warning(warning)
+    if trainer.state.step == 0:
+        seed_everything(trainer.seed)
+    error: BaseException | None = None
+    try:
+        trainer.model.train()
+        trainer.plugins.call("track_params", params=trainer.params)
+        trainer.plugins.call("on_train_start", trainer=trainer)
+        yield
+    except BaseException as raised:
+        error = raised
+        _report(trainer.plugins.call_all("on_exception", trainer=trainer, error=raised), error)
+        raise
+    finally:
+        reason = trainer.stop_reason if error is None else f"{type(error).__name__}: {error}"
+        failures = trainer.plugins.call_all("on_train_end", trainer=trainer, reason=reason)
+        _report(failures, error)
+        for module, training in modes:
+            module.training = training
+        _close_record(trainer, reason, error or next(iter(failures), None))
+        if failures and error is None:
+            raise failures[0]
+
+
+def _close_record(trainer: Trainer, reason: str, error: BaseException | None) -> None:
+    status = "finished"
+    if error is not None:
+        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+    counters = {"epochs": trainer.state.epochs_completed, "steps": trainer.state.step}
+    seconds = round(trainer.state.seconds, 3)
+    trainer.run.finish(status, reason, error, seconds=seconds, **counters)
+
+
+def _report(failures: list[Exception], error: BaseException | None) -> None:
+    for failure in failures:
+        if failure is not error:
+            logger.error("A plugin failed while the run was ending: %s: %s", type(failure).__name__, failure)
+
+
+def _plugin_records(trainer: Trainer) -> list[dict[str, str]]:
+    loaded = {entry.name: entry for entry in trainer.plugins.loaded}
+    records: list[dict[str, str]] = []
+    for name in trainer.plugins.names():
+        record = {"name": name}
+        if name in loaded:
+            record |= {"distribution": loaded[name].distribution, "version": loaded[name].version}
+        records.append(record)
+    return records

@@ -1,0 +1,117 @@
+"""Validation results: six kinds of artifacts for each split, and their way to whoever tracks them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from artifact_torch.core.data import DataSplit
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from artifact_torch.plugin.manager import Plugins
+
+__all__ = ["ArtifactKind", "Artifacts", "ValidationPlan", "ValidationResults", "track_results"]
+
+
+class ArtifactKind(StrEnum):
+    """The kinds of artifacts; the value is the hook that tracks them, without ``track_``."""
+
+    SCORE = "score"
+    ARRAY = "array"
+    PLOT = "plot"
+    SCORE_COLLECTION = "score_collection"
+    ARRAY_COLLECTION = "array_collection"
+    PLOT_COLLECTION = "plot_collection"
+
+
+class ValidationPlan(Protocol):
+    """What has been computed by a validation plan; the plans of artifact-experiment are of this shape."""
+
+    @property
+    def scores(self) -> Mapping[str, float]: ...
+    @property
+    def arrays(self) -> Mapping[str, np.ndarray]: ...
+    @property
+    def plots(self) -> Mapping[str, Figure]: ...
+    @property
+    def score_collections(self) -> Mapping[str, Mapping[str, float]]: ...
+    @property
+    def array_collections(self) -> Mapping[str, Mapping[str, np.ndarray]]: ...
+    @property
+    def plot_collections(self) -> Mapping[str, Mapping[str, Figure]]: ...
+
+
+@dataclass(slots=True)
+class Artifacts:
+    """The artifacts of one split: for each kind, name -> value."""
+
+    scores: dict[str, float] = field(default_factory=dict[str, float])
+    arrays: dict[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
+    plots: dict[str, Figure] = field(default_factory=dict[str, "Figure"])
+    score_collections: dict[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
+    array_collections: dict[str, Mapping[str, np.ndarray]] = field(default_factory=dict[str, Mapping[str, np.ndarray]])
+    plot_collections: dict[str, Mapping[str, Figure]] = field(default_factory=dict[str, Mapping[str, "Figure"]])
+
+    def of_kind(self, kind: ArtifactKind) -> dict[str, Any]:
+        """Name -> value of one kind; the values are of the type that the field of that kind says."""
+        artifacts: dict[str, Any] = getattr(self, f"{kind}s")
+        return artifacts
+
+    def add_plan(self, plan: ValidationPlan) -> None:
+        """Take over everything that an executed plan has computed."""
+        for kind in ArtifactKind:
+            self.of_kind(kind).update(getattr(plan, f"{kind}s"))
+
+
+@dataclass(slots=True)
+class ValidationResults:
+    """What one validation produced, by split."""
+
+    splits: dict[DataSplit, Artifacts] = field(default_factory=dict[DataSplit, Artifacts])
+
+    def of_split(self, split: DataSplit) -> Artifacts:
+        """The artifacts of a split, empty at first."""
+        return self.splits.setdefault(split, Artifacts())
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Every score, and every item of a score collection, named as in ``epoch_scores``: ``split/name[/item]``."""
+        named: dict[str, float] = {}
+        for split, artifacts in self.splits.items():
+            named.update({f"{split}/{name}": value for name, value in artifacts.scores.items()})
+            for name, collection in artifacts.score_collections.items():
+                named.update({f"{split}/{name}/{item}": value for item, value in collection.items()})
+        return named
+
+
+def track_results(plugins: Plugins, results: ValidationResults, *, epoch: int, step: int) -> None:
+    """Hand every artifact to the hooks that track its kind, then close the plots."""
+    try:
+        for split, artifacts in results.splits.items():
+            for kind in ArtifactKind:
+                for name, value in artifacts.of_kind(kind).items():
+                    plugins.call(f"track_{kind}", name=name, value=value, split=split, epoch=epoch, step=step)
+    finally:
+        _close_plots(results)
+
+
+def _close_plots(results: ValidationResults) -> None:
+    figures = [
+        figure
+        for artifacts in results.splits.values()
+        for figure in (
+            *artifacts.plots.values(),
+            *(figure for collection in artifacts.plot_collections.values() for figure in collection.values()),
+        )
+    ]
+    if figures:
+        from matplotlib import pyplot  # only who made a figure has paid for this import already
+
+        for figure in figures:
+            pyplot.close(figure)

@@ -1,0 +1,218 @@
+"""The run directory: the local record of a run, always written, whatever trackers are chosen.
+
+``<root>/<experiment>/<run id>/`` holds ``run.json`` (status, parameters, seed, environment, plugins), ``metrics.jsonl``
+(one number a line: name, split, epoch, step, value), ``artifacts/<kind>/<name>/epoch-N-<split>.*``, ``checkpoints/``,
+``model/`` and ``log.txt``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import re
+import secrets
+import traceback
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast
+from urllib.parse import quote
+
+import numpy as np
+
+from artifact_torch.core.checkpoint import CheckpointStore
+from artifact_torch.core.environment import describe_environment, source_revision
+from artifact_torch.core.storage import JsonDict, write_json
+from artifact_torch.errors import DataError, UsageError
+from artifact_torch.plugin.markers import hookimpl
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from artifact_torch.core.data import DataSplit
+
+__all__ = ["RunDirectory"]
+
+_EXPERIMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_PLOT_DPI = 120
+logger = logging.getLogger("artifact_torch")
+
+
+class RunDirectory:
+    """One run's directory, and the first implementation of every tracking hook.
+
+    Use ``RunDirectory.create`` for a new run and ``RunDirectory.open`` for one that exists.
+    """
+
+    def __init__(self, path: Path, record: JsonDict) -> None:
+        self.path = path
+        self.checkpoints = CheckpointStore(path / "checkpoints")
+        self._record = record
+        self._log: logging.Handler | None = None
+
+    @classmethod
+    def create(cls, experiment: str = "default", *, root: Path | str | None = None) -> Self:
+        """Make the directory of a new run.
+
+        Args:
+            experiment: name of the experiment the run belongs to: letters, digits, ``.``, ``_`` and ``-``.
+            root: where experiments are kept; by default ``$ARTIFACT_TORCH_HOME``, else ``runs`` in the working
+                directory.
+
+        Raises:
+            UsageError: the name is not allowed, or the directory cannot be made.
+        """
+        if not _EXPERIMENT_NAME.fullmatch(experiment):
+            raise UsageError(
+                f"{experiment!r} cannot name an experiment: use up to 100 letters, digits, '.', '_' and '-', "
+                "starting with a letter or a digit."
+            )
+        started = datetime.now(UTC)
+        run_id = f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+        path = Path(root or os.environ.get("ARTIFACT_TORCH_HOME") or "runs") / experiment / run_id
+        record: JsonDict = {
+            "run_id": run_id,
+            "experiment": experiment,
+            "status": "created",
+            "created": started.isoformat(timespec="seconds"),
+            "revision": source_revision(),
+            "environment": describe_environment(),
+        }
+        try:
+            path.mkdir(parents=True)
+            write_json(path / "run.json", record)
+        except OSError as error:
+            raise UsageError(
+                f"The run directory {path} cannot be made ({error.strerror}): choose another place with root or "
+                "ARTIFACT_TORCH_HOME."
+            ) from error
+        return cls(path, record)
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """Open the directory of an earlier run.
+
+        Raises:
+            DataError: it is not one.
+        """
+        path = Path(path)
+        try:
+            record = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{path} is not a run directory: it has no readable run.json. Give a folder of the form "
+                "runs/<experiment>/<run id>."
+            ) from error
+        return cls(path, cast("JsonDict", record))
+
+    @property
+    def record(self) -> JsonDict:
+        """What ``run.json`` says, a copy; its values are JSON values."""
+        return dict(self._record)
+
+    @property
+    def model_path(self) -> Path:
+        """Where the trained model is saved."""
+        return self.path / "model"
+
+    def update(self, **fields: Any) -> None:
+        """Set fields of ``run.json``, JSON values, and write it."""
+        self._record.update(fields)
+        write_json(self.path / "run.json", self._record)
+
+    def begin(self, plugins: Iterable[Mapping[str, Any]], *, seed: int) -> None:
+        """Mark the run as running and send the log of this process to ``log.txt`` too."""
+        self._log = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
+        self._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(self._log)
+        self.update(status="running", seed=seed, plugins=[dict(plugin) for plugin in plugins])
+
+    def finish(self, status: str, reason: str, error: BaseException | None = None, **fields: Any) -> None:
+        """Mark the run as ``finished``, ``failed`` or ``interrupted``, with the traceback of an error."""
+        if error is not None:
+            fields["traceback"] = "".join(traceback.format_exception(error))
+        ended = datetime.now(UTC).isoformat(timespec="seconds")
+        try:
+            self.update(status=status, reason=reason, ended=ended, **fields)
+        finally:
+            if self._log is not None:
+                logger.removeHandler(self._log)
+                self._log.close()
+                self._log = None
+
+    def plot_paths(self) -> list[Path]:
+        """The plots of this run, oldest epoch first."""
+        paths = [*self.path.glob("artifacts/plot*/**/*.png")]
+        return sorted(paths, key=lambda path: (path.relative_to(self.path).parts[1:3], path.name))
+
+    @hookimpl(tryfirst=True)
+    def track_params(self, params: Mapping[str, Any]) -> None:
+        self.update(params=dict(params))
+
+    @hookimpl(tryfirst=True)
+    def track_score(self, name: str, value: float, split: DataSplit, epoch: int, step: int) -> None:
+        self._append([_line(name, value, split, epoch, step)])
+
+    @hookimpl(tryfirst=True)
+    def track_score_collection(
+        self, name: str, value: Mapping[str, float], split: DataSplit, epoch: int, step: int
+    ) -> None:
+        self._append([_line(f"{name}/{item}", number, split, epoch, step) for item, number in value.items()])
+
+    @hookimpl(tryfirst=True)
+    def track_array(self, name: str, value: np.ndarray, split: DataSplit, epoch: int, step: int) -> None:
+        np.save(self._artifact("array", name, epoch, split, ".npy"), value, allow_pickle=False)
+
+    @hookimpl(tryfirst=True)
+    def track_array_collection(
+        self, name: str, value: Mapping[str, np.ndarray], split: DataSplit, epoch: int, step: int
+    ) -> None:
+        for item, array in value.items():
+            path = self._artifact("array_collection", name, epoch, split, ".npy", item)
+            np.save(path, array, allow_pickle=False)
+
+    @hookimpl(tryfirst=True)
+    def track_plot(self, name: str, value: Figure, split: DataSplit, epoch: int, step: int) -> None:
+        value.savefig(self._artifact("plot", name, epoch, split, ".png"), dpi=_PLOT_DPI, bbox_inches="tight")
+
+    @hookimpl(tryfirst=True)
+    def track_plot_collection(
+        self, name: str, value: Mapping[str, Figure], split: DataSplit, epoch: int, step: int
+    ) -> None:
+        for item, figure in value.items():
+            path = self._artifact("plot_collection", name, epoch, split, ".png", item)
+            figure.savefig(path, dpi=_PLOT_DPI, bbox_inches="tight")
+
+    def _append(self, lines: list[JsonDict]) -> None:
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+
+    def _artifact(self, kind: str, name: str, epoch: int, split: DataSplit, suffix: str, item: str = "") -> Path:
+        stem = f"epoch-{epoch}-{split}"
+        folder = self.path / "artifacts" / kind / file_name(name)
+        path = folder / stem / f"{file_name(item)}{suffix}" if item else folder / f"{stem}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def file_name(name: str) -> str:
+    """A file name for any text, the same for the same text: awkward characters are percent-encoded.
+
+    Text that would be too long for a file system is cut and ends in a hash of the whole.
+    """
+    encoded = quote(name, safe=" ()+,=@")
+    if encoded.startswith("."):
+        encoded = f"%2E{encoded[1:]}"
+    if len(encoded) <= 100:
+        return encoded or "%00"
+    return f"{encoded[:80]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def _line(name: str, value: float, split: DataSplit, epoch: int, step: int) -> JsonDict:
+    number = float(value)
+    # JSON has no NaN and no infinity; their names can be read back by every language's float parser.
+    stored = number if math.isfinite(number) else str(number)
+    return {"name": name, "split": str(split), "epoch": epoch, "step": step, "value": stored}

@@ -1,0 +1,352 @@
+"""The trainer: the loop, its public interface, and the methods that a subclass may override."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal
+
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
+from typing_extensions import TypeVar
+
+from artifact_torch.core.callback import Callback
+from artifact_torch.core.checkpoint import CheckpointStore, read_state
+from artifact_torch.core.data import BatchLoader, DataSplit
+from artifact_torch.core.device import resolve_device
+from artifact_torch.core.lifecycle import guarded_run
+from artifact_torch.core.loss import EpochLoss, training_loss
+from artifact_torch.core.metrics import MetricHistory, merge_metrics
+from artifact_torch.core.model import Model, ModelInput, ModelOutput
+from artifact_torch.core.optimizer import adam
+from artifact_torch.core.results import ValidationResults, track_results
+from artifact_torch.core.run import RunDirectory
+from artifact_torch.core.state import TrainingState, capture, restore
+from artifact_torch.core.stopper import EarlyStopper
+from artifact_torch.core.validation import ValidationRoutine
+from artifact_torch.errors import UsageError
+from artifact_torch.plugin.dispatch import LoopDispatch
+from artifact_torch.plugin.manager import Plugins
+from artifact_torch.plugin.registry import registry
+
+__all__ = ["Trainer", "TrainingResult"]
+
+InputT = TypeVar("InputT", bound=ModelInput, default=Any)
+OutputT = TypeVar("OutputT", bound=ModelOutput, default=Any)
+
+logger = logging.getLogger("artifact_torch")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """How training went.
+
+    Attributes:
+        reason: why it ended, in words.
+        epochs: epochs completed, those before a resume included.
+        steps: optimizer steps done, those before a resume included.
+        seconds: time in ``train``, validation included, over all processes that worked on the run.
+        run_directory: where everything about the run is.
+    """
+
+    reason: str
+    epochs: int
+    steps: int
+    seconds: float
+    run_directory: Path
+
+
+class Trainer(Generic[InputT, OutputT]):
+    """Trains a model, validates it on schedule, records everything in a run directory.
+
+    ::
+
+        trainer = Trainer(model, InMemoryDataLoader({"features": features}, batch_size=64, shuffle=True), epochs=10)
+        trainer.train()
+        trainer.epoch_scores
+
+    The order of one epoch::
+
+        execute_epoch_preprocessing
+        for each batch:
+            execute_batch_preprocessing -> forward -> backward -> on_before_optimizer_step -> optimizer step
+            -> execute_batch_postprocessing; every log_every steps: log_batch_metrics
+        validation, if due -> log_epoch_metrics -> execute_epoch_postprocessing -> should_stop
+
+    Args:
+        model: what to train; it is moved to the device.
+        train_loader: the training batches.
+        epochs: how many epochs to train for, at most; counted from the first one even after a resume.
+        optimizer: by default Adam with a learning rate of 1e-3, over the parameters that require gradients.
+        scheduler: a learning rate scheduler of ``optimizer``.
+        scheduler_interval: whether the scheduler steps after each ``"epoch"`` or each ``"step"``.
+        validation: what to validate and when; by default what the callbacks and plugins ask for, each epoch.
+        callbacks: objects with hook implementations, or names of installed ones that need no parameter.
+        stoppers: asked after each epoch whether to stop; objects, or names as with ``callbacks``.
+        device: ``"auto"`` takes an accelerator if there is one.
+        seed: fixes the random state of Python, numpy and torch when training starts.
+        log_every: steps between two records of batch metrics.
+        run: the run's directory; by default a new one, ``runs/default/<run id>``, made when first needed.
+        params: what to record as the run's parameters, JSON values.
+        use_installed_plugins: whether the plugins that act because they are installed take part.
+
+    Raises:
+        UsageError: an argument is out of range, or the parts do not fit.
+        PluginError: a callback or stopper implements a hook that does not exist.
+    """
+
+    def __init__(
+        self,
+        model: Model[InputT, OutputT],
+        train_loader: BatchLoader[InputT],
+        *,
+        epochs: int,
+        optimizer: torch.optim.Optimizer | None = None,
+        scheduler: LRScheduler | None = None,
+        scheduler_interval: Literal["epoch", "step"] = "epoch",
+        validation: ValidationRoutine | None = None,
+        callbacks: Sequence[Callback | str] = (),
+        stoppers: Sequence[EarlyStopper | str] = (),
+        device: str | torch.device = "auto",
+        seed: int = 0,
+        log_every: int = 50,
+        run: RunDirectory | None = None,
+        params: Mapping[str, Any] | None = None,
+        use_installed_plugins: bool = True,
+    ) -> None:
+        if epochs < 1 or log_every < 1:
+            raise UsageError(f"epochs and log_every must be at least 1, not {epochs} and {log_every}.")
+        if scheduler is not None and (optimizer is None or scheduler.optimizer is not optimizer):
+            raise UsageError("The scheduler belongs to another optimizer than the trainer's: pass both, made together.")
+        self.device = resolve_device(device)
+        self.model = model.to(self.device)
+        self.train_loader = train_loader
+        self.epochs = epochs
+        self.optimizer = adam(model) if optimizer is None else optimizer
+        self.scheduler = scheduler
+        self.scheduler_interval = scheduler_interval
+        self.seed = seed
+        self.log_every = log_every
+        self.params = dict(params or {})
+        self.state = TrainingState()
+        self.metrics = MetricHistory()
+        self.epoch_loss = EpochLoss()
+        self.stop_reason = ""
+        self._run = run
+        self._clock = time.monotonic()
+        self.plugins = Plugins()
+        if use_installed_plugins:
+            self.plugins.load_installed()
+        for kind, components in (("callbacks", callbacks), ("stoppers", stoppers)):
+            for component in components:
+                self.plugins.register(registry.get(kind, component)() if isinstance(component, str) else component)
+        self._dispatch = LoopDispatch(self.plugins)
+        self.validation = validation or ValidationRoutine()
+        self.validation.attach(self.plugins)
+
+    def train(self) -> TrainingResult:
+        """Train until an epoch bound or a stopper ends it, and save the model in the run directory.
+
+        After ``load_checkpoint``, training goes on from where the checkpoint was written.
+
+        Raises:
+            MissingLossError: the model's output holds no scalar loss.
+            DivergedError: the loss became NaN or infinite.
+        """
+        self._clock = time.monotonic()
+        with guarded_run(self):
+            while not (reason := self._reason_to_stop()):
+                if self.state.begin_epoch():
+                    self.epoch_loss = EpochLoss()
+                    self._execute_epoch_preprocessing()
+                self._dispatch.resolve()
+                for batch in self.train_loader.batches(
+                    self.state.epoch, start=self.state.step_in_epoch, device=self.device
+                ):
+                    self._train_one_batch(batch)
+                self._complete_epoch()
+            self._finish(reason)
+        return TrainingResult(reason, self.state.epochs_completed, self.state.step, self.state.seconds, self.run.path)
+
+    def validate(self) -> ValidationResults:
+        """Run the validation routine now; its results are tracked and stand in ``epoch_scores``."""
+        self._open_run()  # before the work, so that a directory that cannot be made is known at once
+        results = self.validation.validate(self)
+        self.metrics.record_epoch(self.state.epoch, results.scores)
+        track_results(self.plugins, results, epoch=self.state.epoch, step=self.state.step)
+        return results
+
+    def save_checkpoint(self, path: Path | str | None = None) -> Path:
+        """Write everything that is needed to go on with training, and return the checkpoint's directory.
+
+        Args:
+            path: a folder for checkpoints; by default the run directory's own.
+
+        Raises:
+            CheckpointError: a plugin's state is not made of tensors and plain values.
+            OSError: the disk is full or not writable; earlier checkpoints are untouched.
+        """
+        store = self.run.checkpoints if path is None else CheckpointStore(Path(path))
+        return store.save(capture(self), self.state.step)
+
+    def load_checkpoint(self, path: Path | str | None = None) -> Path:
+        """Go back to a checkpoint, and return its directory.
+
+        Args:
+            path: a checkpoint, or a folder of checkpoints, of which the newest undamaged one is taken; by default the
+                run directory's own.
+
+        Raises:
+            CheckpointError: there is none that is undamaged, or it does not fit this trainer.
+        """
+        if path is not None and (Path(path) / "manifest.json").is_file():
+            chosen, state = Path(path), read_state(Path(path))
+        else:
+            loaded = (self.run.checkpoints if path is None else CheckpointStore(Path(path))).load_newest()
+            chosen, state = loaded.path, loaded.state
+            for reason in loaded.skipped:
+                logger.warning("A newer checkpoint was skipped: %s", reason)
+        restore(self, state)
+        return chosen
+
+    @property
+    def run(self) -> RunDirectory:
+        """The run's directory, made when it is first needed."""
+        return self._open_run()
+
+    @property
+    def epoch_scores(self) -> pd.DataFrame:
+        """All metrics by epoch: index ``epoch`` from 1, columns such as ``train/loss``; NaN where one was not computed.
+
+        What was validated before training stands in row 0.
+        """
+        return self.metrics.epoch_frame()
+
+    @property
+    def batch_metrics(self) -> pd.DataFrame:
+        """All metrics of single batches, by ``step`` from 1: every ``log_every``-th step has a row."""
+        return self.metrics.step_frame()
+
+    def latest_score(self, name: str) -> float | None:
+        """The newest value of a column of ``epoch_scores``, or None if there is none yet."""
+        return self.metrics.latest(name)
+
+    # What follows may be overridden in a subclass; calling super() keeps the plugins.
+
+    def _should_stop(self) -> str | None:
+        """The reasons of all stoppers and plugins to stop now, or None to go on."""
+        votes = self.plugins.call_each("should_stop", trainer=self)
+        return "; ".join(f"{plugin}: {reason}" for plugin, reason in votes) or None
+
+    def _execute_epoch_preprocessing(self) -> None:
+        self.plugins.call("execute_epoch_preprocessing", trainer=self)
+
+    def _execute_epoch_postprocessing(self) -> None:
+        self.plugins.call("execute_epoch_postprocessing", trainer=self)
+
+    def _execute_batch_preprocessing(self, batch: InputT) -> None:
+        for call in self._dispatch.batch_preprocessing:
+            call(self, batch)
+
+    def _execute_batch_postprocessing(self, batch: InputT, model_output: OutputT) -> None:
+        for call in self._dispatch.batch_postprocessing:
+            call(self, batch, model_output)
+
+    def _log_batch_metrics(self, batch: InputT, model_output: OutputT) -> Mapping[str, float | Tensor]:
+        answers = self.plugins.call_each("log_batch_metrics", trainer=self, batch=batch, model_output=model_output)
+        return merge_metrics(answers, "log_batch_metrics")
+
+    def _log_epoch_metrics(self) -> Mapping[str, float | Tensor]:
+        return merge_metrics(self.plugins.call_each("log_epoch_metrics", trainer=self), "log_epoch_metrics")
+
+    # The parts of the loop.
+
+    def _train_one_batch(self, batch: InputT) -> None:
+        self._execute_batch_preprocessing(batch)
+        output = self.model(batch)
+        loss = training_loss(output, self.model)
+        self.epoch_loss.add(loss)  # first, so that on the CPU no step is made with a loss that is not finite
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        for call in self._dispatch.before_optimizer_step:
+            call(self)
+        self.optimizer.step()
+        if self.scheduler is not None and self.scheduler_interval == "step":
+            self.scheduler.step()
+        self.state.step += 1
+        self.state.step_in_epoch += 1
+        self._execute_batch_postprocessing(batch, output)
+        if self.state.step % self.log_every == 0:
+            self._log_batch(batch, output)
+
+    def _log_batch(self, batch: InputT, output: OutputT) -> None:
+        self.epoch_loss.mean()  # on an accelerator, this is where a loss that is not finite is seen
+        builtin = {"loss": output["loss"].item()}
+        values = merge_metrics(
+            [("the trainer", builtin), ("log_batch_metrics", self._log_batch_metrics(batch, output))],
+            "log_batch_metrics",
+        )
+        self.metrics.record_step(self.state.step, values)
+        self._track_scores({f"batch/{name}": value for name, value in values.items()})
+
+    def _complete_epoch(self) -> None:
+        state = self.state
+        if state.step_in_epoch == 0:
+            raise UsageError(f"The training loader gave no batch in epoch {state.epoch}: check the data set's length.")
+        if self.scheduler is not None and self.scheduler_interval == "epoch":
+            self.scheduler.step()
+        self._record_epoch({"loss": self.epoch_loss.mean()})
+        if self.validation.is_due(state.epoch) or (state.epoch >= self.epochs and self.validation.has_work):
+            self.validate()
+        self._record_epoch(self._log_epoch_metrics())
+        state.complete_epoch()
+        self._count_seconds()
+        self._execute_epoch_postprocessing()
+
+    def _finish(self, reason: str) -> None:
+        self.stop_reason = reason
+        path, state = self.model.save(self.run.model_path), self.state
+        self.plugins.call(
+            "track_file", name="model", path=path, split=DataSplit.TRAIN, epoch=state.epoch, step=state.step
+        )
+        self._count_seconds()
+
+    def _open_run(self) -> RunDirectory:
+        run = self._run or RunDirectory.create()
+        if self.plugins.name_of(run) is None:
+            self.plugins.register(run, "run_directory")
+        self._run = run
+        return run
+
+    def _count_seconds(self) -> None:
+        now = time.monotonic()
+        self.state.seconds += now - self._clock
+        self._clock = now
+
+    def _record_epoch(self, values: Mapping[str, float | Tensor]) -> None:
+        numbers = {name: float(value) for name, value in values.items()}
+        taken = self.metrics.of_epoch(self.state.epoch)
+        for name in numbers:
+            if f"train/{name}" in taken:
+                raise UsageError(f"The metric {name!r} of log_epoch_metrics is recorded already: give it another name.")
+        self.metrics.record_epoch(self.state.epoch, {f"train/{name}": value for name, value in numbers.items()})
+        self._track_scores(numbers)
+
+    def _track_scores(self, values: Mapping[str, float]) -> None:
+        epoch, step = self.state.epoch, self.state.step
+        for name, value in values.items():
+            self.plugins.call("track_score", name=name, value=value, split=DataSplit.TRAIN, epoch=epoch, step=step)
+
+    def _reason_to_stop(self) -> str | None:
+        """Why not to train another epoch, or None. An epoch that was interrupted is completed first."""
+        if self.state.step_in_epoch or not self.state.epochs_completed:
+            return None
+        reason = self._should_stop()
+        if reason is None and self.state.epochs_completed >= self.epochs:
+            return f"all {self.epochs} epochs are done"
+        return reason
