@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -79,13 +80,12 @@ class HookRecorder:
 
 
 def _recording(hook: str, specification: Callable[..., Any]) -> Callable[..., None]:
-    signature = inspect.signature(specification)
-    names = [name for name in signature.parameters if name != "self"]
+    names = [name for name in inspect.signature(specification).parameters if name != "self"]
 
+    @functools.wraps(specification)  # pluggy passes the arguments that the wrapped function names
     def record(self: HookRecorder, *arguments: Any) -> None:
         self.calls.append((hook, dict(zip(names, arguments, strict=True))))
 
-    record.__signature__ = signature  # type: ignore[attr-defined]  # pluggy passes what the signature names
     marked: Callable[..., None] = hookimpl(record)
     return marked
 
