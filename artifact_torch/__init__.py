@@ -9,6 +9,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from artifact_torch.cli.output import print_result as print_result
+    from artifact_torch.config import ExperimentConfig as ExperimentConfig
+    from artifact_torch.config import parse_config as parse_config
+    from artifact_torch.core.artifact_group import ArtifactGroup as ArtifactGroup
+    from artifact_torch.core.artifact_group import Conclusion as Conclusion
+    from artifact_torch.core.artifact_group import TrainerParts as TrainerParts
     from artifact_torch.core.callback import ArrayCallback as ArrayCallback
     from artifact_torch.core.callback import ArrayCollectionCallback as ArrayCollectionCallback
     from artifact_torch.core.callback import Callback as Callback
@@ -29,6 +35,10 @@ if TYPE_CHECKING:
     from artifact_torch.core.model import ModelInput as ModelInput
     from artifact_torch.core.model import ModelOutput as ModelOutput
     from artifact_torch.core.model import load_model as load_model
+    from artifact_torch.core.optimizer import adam as adam
+    from artifact_torch.core.options import OptionPath as OptionPath
+    from artifact_torch.core.options import Options as Options
+    from artifact_torch.core.options import TrainingSettings as TrainingSettings
     from artifact_torch.core.results import ArtifactKind as ArtifactKind
     from artifact_torch.core.results import Artifacts as Artifacts
     from artifact_torch.core.results import ValidationPlan as ValidationPlan
@@ -46,18 +56,22 @@ if TYPE_CHECKING:
     from artifact_torch.errors import MissingLossError as MissingLossError
     from artifact_torch.errors import PluginError as PluginError
     from artifact_torch.errors import UsageError as UsageError
+    from artifact_torch.experiment import ExperimentResult as ExperimentResult
+    from artifact_torch.experiment import run_experiment as run_experiment
     from artifact_torch.plugin.markers import hookimpl as hookimpl
     from artifact_torch.plugin.registry import registry as registry
 
 _MODULE_OF = {
     "ArrayCallback": "artifact_torch.core.callback",
     "ArrayCollectionCallback": "artifact_torch.core.callback",
+    "ArtifactGroup": "artifact_torch.core.artifact_group",
     "ArtifactKind": "artifact_torch.core.results",
     "ArtifactTorchError": "artifact_torch.errors",
     "Artifacts": "artifact_torch.core.results",
     "BatchLoader": "artifact_torch.core.data",
     "Callback": "artifact_torch.core.callback",
     "CheckpointError": "artifact_torch.errors",
+    "Conclusion": "artifact_torch.core.artifact_group",
     "ConfigError": "artifact_torch.errors",
     "DataError": "artifact_torch.errors",
     "DataLoader": "artifact_torch.core.data",
@@ -65,6 +79,8 @@ _MODULE_OF = {
     "Dataset": "artifact_torch.core.data",
     "DivergedError": "artifact_torch.errors",
     "EarlyStopper": "artifact_torch.core.stopper",
+    "ExperimentConfig": "artifact_torch.config",
+    "ExperimentResult": "artifact_torch.experiment",
     "GenerationParams": "artifact_torch.core.model",
     "GenerativeModel": "artifact_torch.core.model",
     "InMemoryDataLoader": "artifact_torch.core.data",
@@ -74,6 +90,8 @@ _MODULE_OF = {
     "Model": "artifact_torch.core.model",
     "ModelInput": "artifact_torch.core.model",
     "ModelOutput": "artifact_torch.core.model",
+    "OptionPath": "artifact_torch.core.options",
+    "Options": "artifact_torch.core.options",
     "PlotCallback": "artifact_torch.core.callback",
     "PlotCollectionCallback": "artifact_torch.core.callback",
     "PluginError": "artifact_torch.errors",
@@ -81,14 +99,20 @@ _MODULE_OF = {
     "ScoreCallback": "artifact_torch.core.callback",
     "ScoreCollectionCallback": "artifact_torch.core.callback",
     "Trainer": "artifact_torch.core.trainer",
+    "TrainerParts": "artifact_torch.core.artifact_group",
     "TrainingResult": "artifact_torch.core.trainer",
+    "TrainingSettings": "artifact_torch.core.options",
     "UsageError": "artifact_torch.errors",
     "ValidationPlan": "artifact_torch.core.results",
     "ValidationResults": "artifact_torch.core.results",
     "ValidationRoutine": "artifact_torch.core.validation",
+    "adam": "artifact_torch.core.optimizer",
     "hookimpl": "artifact_torch.plugin.markers",
     "load_model": "artifact_torch.core.model",
+    "parse_config": "artifact_torch.config",
+    "print_result": "artifact_torch.cli.output",
     "registry": "artifact_torch.plugin.registry",
+    "run_experiment": "artifact_torch.experiment",
 }
 
 

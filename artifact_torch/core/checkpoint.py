@@ -122,7 +122,7 @@ def read_state(path: Path) -> JsonDict:
 
 def _pack(value: Any, where: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
-        name = where if where not in tensors else f"{where}#{len(tensors)}"  # the keys "a.b" and "a" -> "b" read alike
+        name = f"{len(tensors)} {where}"  # numbered, for the keys "a.b" and "a" -> "b" read alike
         tensors[name] = value
         return {"$tensor": name}
     if isinstance(value, Mapping):

@@ -63,7 +63,7 @@ class IterableDataset(torch.utils.data.IterableDataset[SampleT_co], ABC, Generic
 
     @abstractmethod
     def __iter__(self) -> Iterator[SampleT_co]:
-        """The samples of one epoch."""
+        """The samples of one epoch, all of them in each worker process too: a ``DataLoader`` shares them out."""
 
 
 class BatchLoader(ABC, Generic[InputT]):
@@ -215,12 +215,36 @@ class DataLoader(BatchLoader[InputT]):
         }
         if isinstance(self._dataset, IterableDataset):
             return torch.utils.data.DataLoader(
-                self._dataset, batch_size=self.batch_size, drop_last=self._drop_last, generator=generator, **common
+                _SharedOut(self._dataset, self.batch_size),
+                batch_size=self.batch_size,
+                drop_last=self._drop_last,
+                generator=generator,
+                **common,
             )
         size = len(self._dataset)
         order: list[int] = torch.randperm(size, generator=generator).tolist() if self._shuffle else list(range(size))
         indices = [order[n * self.batch_size : (n + 1) * self.batch_size] for n in range(start, len(self))]
         return torch.utils.data.DataLoader(self._dataset, batch_sampler=indices, generator=generator, **common)
+
+
+class _SharedOut(torch.utils.data.IterableDataset[Any]):
+    """An iterable data set of which each worker process keeps every n-th batch, so that together they give each once.
+
+    torch takes the workers' batches in turn, so their order does not depend on the number of workers.
+    """
+
+    def __init__(self, dataset: IterableDataset[Any], batch_size: int) -> None:
+        self._dataset = dataset
+        self._batch_size = batch_size
+
+    def __iter__(self) -> Iterator[Any]:
+        worker = torch.utils.data.get_worker_info()
+        if worker is None:
+            yield from self._dataset
+            return
+        for number, sample in enumerate(self._dataset):
+            if number // self._batch_size % worker.num_workers == worker.id:
+                yield sample
 
 
 def to_device(value: NestedT, device: torch.device) -> NestedT:

@@ -26,6 +26,10 @@ def guarded_run(trainer: Trainer) -> Generator[None]:
     trainer.run.begin(_plugin_records(trainer), seed=trainer.seed)
     for warning in trainer.plugins.warnings:
         logger.warning(warning)
+    parameters = sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
+    logger.info(
+        "Training %s: %s parameters on %s.", type(trainer.model).__qualname__, f"{parameters:,}", trainer.device
+    )
     if trainer.state.step == 0:
         seed_everything(trainer.seed)
     error: BaseException | None = None
@@ -44,6 +48,7 @@ def guarded_run(trainer: Trainer) -> Generator[None]:
         _report(failures, error)
         for module, training in modes:
             module.training = training
+        logger.info("Training ended after %d epochs: %s.", trainer.state.epochs_completed, reason)
         _close_record(trainer, reason, error or next(iter(failures), None))
         if failures and error is None:
             raise failures[0]
@@ -55,7 +60,12 @@ def _close_record(trainer: Trainer, reason: str, error: BaseException | None) ->
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
     counters = {"epochs": trainer.state.epochs_completed, "steps": trainer.state.step}
     seconds = round(trainer.state.seconds, 3)
-    trainer.run.finish(status, reason, error, seconds=seconds, **counters)
+    try:
+        trainer.run.finish(status, reason, error, seconds=seconds, **counters)
+    except OSError as failure:
+        if error is None:
+            raise
+        logger.error("The run's record could not be written: %s", failure)  # noqa: TRY400 - the first error is raised
 
 
 def _report(failures: list[Exception], error: BaseException | None) -> None:

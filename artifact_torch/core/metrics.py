@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import pandas as pd
@@ -55,14 +56,21 @@ class MetricHistory:
         self._epochs = {epoch: dict(row) for epoch, row in state["epochs"].items()}
 
 
-def merge_metrics(answers: Iterable[tuple[str, Mapping[str, float | Tensor]]], hook: str) -> dict[str, float]:
+def merge_metrics(
+    answers: Iterable[tuple[str, Mapping[str, float | Tensor]]], hook: str, taken: Mapping[str, str]
+) -> dict[str, float]:
     """Join what several plugins returned from a metric hook.
+
+    Args:
+        answers: ``(plugin, metrics)``.
+        hook: the hook's name, for messages.
+        taken: names that are in use already, with who uses them.
 
     Raises:
         PluginError: two of them used one name, or a value is not one number; the message names the plugins.
     """
     merged: dict[str, float] = {}
-    origin: dict[str, str] = {}
+    origin = dict(taken)
     for plugin, values in answers:
         for name, value in values.items():
             if name in origin:
@@ -81,6 +89,7 @@ def merge_metrics(answers: Iterable[tuple[str, Mapping[str, float | Tensor]]], h
 
 
 def _frame(rows: Mapping[int, Mapping[str, float]], index: str) -> pd.DataFrame:
-    frame = pd.DataFrame.from_dict({number: rows[number] for number in sorted(rows)}, orient="index", dtype="float64")
-    frame.index = pd.Index(sorted(rows), dtype="int64", name=index)
-    return frame
+    columns = dict.fromkeys(name for row in rows.values() for name in row)
+    numbers = sorted(rows)
+    values = {name: [rows[number].get(name, math.nan) for number in numbers] for name in columns}
+    return pd.DataFrame(values, index=pd.Index(numbers, dtype="int64", name=index), dtype="float64")

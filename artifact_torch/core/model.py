@@ -118,6 +118,7 @@ def load_model(path: Path | str) -> Model:
         PluginError: no installed plugin provides the model's name.
     """
     tensors, description = read_bundle(Path(path))
+    _check_is_model(path, description)
     name = description["name"]
     if name is None:
         raise CheckpointError(
@@ -152,7 +153,13 @@ class GenerativeModel(Model[InputT, OutputT], Generic[InputT, OutputT, Generated
         """Produce ``params.num_samples`` new samples, in evaluation mode and without gradients."""
 
 
+def _check_is_model(path: Path | str, description: JsonDict) -> None:
+    if "class" not in description:
+        raise CheckpointError(f"{path} is not a saved model: a checkpoint is read with Trainer.load_checkpoint.")
+
+
 def _restored(cls: type[ModelT], path: Path, tensors: dict[str, Tensor], description: JsonDict) -> ModelT:
+    _check_is_model(path, description)
     if description["class"] != cls.__qualname__:
         raise CheckpointError(
             f"{path} holds a model of class {description['class']}, not {cls.__qualname__}: "
@@ -183,3 +190,6 @@ def _restored(cls: type[ModelT], path: Path, tensors: dict[str, Tensor], descrip
             )
     model.load_state_dict(tensors)
     return model
+
+
+registry.require("models", Model)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from artifact_torch.core.data import DataSplit
+from artifact_torch.errors import UsageError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,9 +65,18 @@ class Artifacts:
         return artifacts
 
     def add_plan(self, plan: ValidationPlan) -> None:
-        """Take over everything that an executed plan has computed."""
+        """Take over everything that an executed plan has computed.
+
+        Raises:
+            UsageError: an artifact of its kind and name is there already.
+        """
         for kind in ArtifactKind:
-            self.of_kind(kind).update(getattr(plan, f"{kind}s"))
+            own, added = self.of_kind(kind), getattr(plan, f"{kind}s")
+            if shared := sorted(own.keys() & added.keys()):
+                raise UsageError(
+                    f"The validation plan and a callback both compute the {kind} {shared[0]!r}: rename it."
+                )
+            own.update(added)
 
 
 @dataclass(slots=True)
@@ -81,12 +91,19 @@ class ValidationResults:
 
     @property
     def scores(self) -> dict[str, float]:
-        """Every score, and every item of a score collection, named as in ``epoch_scores``: ``split/name[/item]``."""
+        """Every score, and every item of a score collection, named as in ``epoch_scores``: ``split/name[/item]``.
+
+        Raises:
+            UsageError: a score is named like an item of a collection.
+        """
         named: dict[str, float] = {}
         for split, artifacts in self.splits.items():
             named.update({f"{split}/{name}": value for name, value in artifacts.scores.items()})
             for name, collection in artifacts.score_collections.items():
-                named.update({f"{split}/{name}/{item}": value for item, value in collection.items()})
+                items = {f"{split}/{name}/{item}": value for item, value in collection.items()}
+                if shared := sorted(named.keys() & items.keys()):
+                    raise UsageError(f"Two validation scores are named {shared[0]!r}: rename one of them.")
+                named.update(items)
         return named
 
 

@@ -127,7 +127,10 @@ class RunDirectory:
         """Mark the run as running and send the log of this process to ``log.txt`` too."""
         self._log = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
         self._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self._log.setLevel(logging.INFO)
         logger.addHandler(self._log)
+        if logger.getEffectiveLevel() > logging.INFO:
+            logger.setLevel(logging.INFO)  # the handlers of others keep their own levels
         self.update(status="running", seed=seed, plugins=[dict(plugin) for plugin in plugins])
 
     def finish(self, status: str, reason: str, error: BaseException | None = None, **fields: Any) -> None:
@@ -146,7 +149,7 @@ class RunDirectory:
     def plot_paths(self) -> list[Path]:
         """The plots of this run, oldest epoch first."""
         paths = [*self.path.glob("artifacts/plot*/**/*.png")]
-        return sorted(paths, key=lambda path: (path.relative_to(self.path).parts[1:3], path.name))
+        return sorted(paths, key=lambda path: (_epoch_of(path.relative_to(self.path)), path))
 
     @hookimpl(tryfirst=True)
     def track_params(self, params: Mapping[str, Any]) -> None:
@@ -206,9 +209,15 @@ def file_name(name: str) -> str:
     encoded = quote(name, safe=" ()+,=@")
     if encoded.startswith("."):
         encoded = f"%2E{encoded[1:]}"
+    # Percent-encoding never gives "%" alone nor "%-", so neither form below is that of another text.
     if len(encoded) <= 100:
-        return encoded or "%00"
-    return f"{encoded[:80]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+        return encoded or "%"
+    return f"{encoded[:80]}%-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def _epoch_of(artifact: Path) -> int:
+    _, _, _, stem, *_ = artifact.parts
+    return int(stem.split("-")[1])
 
 
 def _line(name: str, value: float, split: DataSplit, epoch: int, step: int) -> JsonDict:

@@ -54,6 +54,7 @@ def capture(trainer: Trainer) -> JsonDict:
     """Everything needed to go on with training elsewhere, as ``write_state`` takes it."""
     return {
         "model": trainer.model.state_dict(),
+        "classes": _classes(trainer),
         "optimizer": trainer.optimizer.state_dict(),
         "scheduler": None if trainer.scheduler is None else trainer.scheduler.state_dict(),
         "counters": dataclasses.asdict(trainer.state),
@@ -70,12 +71,13 @@ def restore(trainer: Trainer, state: Mapping[str, Any]) -> None:
     Raises:
         CheckpointError: the model, the optimizer or the scheduler does not fit; the message says which.
     """
-    if (trainer.scheduler is None) != (state["scheduler"] is None):
-        found, expected = ("one", "none") if trainer.scheduler is None else ("none", "one")
-        raise CheckpointError(
-            f"The checkpoint holds {found} and this trainer has {expected} of a learning rate scheduler: "
-            "build the trainer as it was when the checkpoint was written."
-        )
+    for what, expected in _classes(trainer).items():
+        found = state["classes"][what]  # torch itself takes the state of another class, and fails in the next step
+        if found != expected:
+            raise CheckpointError(
+                f"The checkpoint's {what} is {found or 'absent'}, and this trainer's is {expected or 'absent'}: "
+                "build the trainer as it was when the checkpoint was written."
+            )
     _load("model", trainer.model.load_state_dict, state["model"])
     _load("optimizer", trainer.optimizer.load_state_dict, state["optimizer"])
     if trainer.scheduler is not None:
@@ -86,6 +88,11 @@ def restore(trainer: Trainer, state: Mapping[str, Any]) -> None:
     trainer.metrics.load_state_dict(state["metrics"])
     _restore_plugins(trainer, state["plugins"])
     restore_random_state(state["random"])
+
+
+def _classes(trainer: Trainer) -> dict[str, str | None]:
+    scheduler = None if trainer.scheduler is None else type(trainer.scheduler).__qualname__
+    return {"optimizer": type(trainer.optimizer).__qualname__, "scheduler": scheduler}
 
 
 def _restore_plugins(trainer: Trainer, saved: Mapping[str, Any]) -> None:

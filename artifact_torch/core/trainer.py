@@ -39,6 +39,7 @@ __all__ = ["Trainer", "TrainingResult"]
 InputT = TypeVar("InputT", bound=ModelInput, default=Any)
 OutputT = TypeVar("OutputT", bound=ModelOutput, default=Any)
 
+_LOSS = {"loss": "the trainer"}
 logger = logging.getLogger("artifact_torch")
 
 
@@ -75,8 +76,11 @@ class Trainer(Generic[InputT, OutputT]):
         execute_epoch_preprocessing
         for each batch:
             execute_batch_preprocessing -> forward -> backward -> on_before_optimizer_step -> optimizer step
-            -> execute_batch_postprocessing; every log_every steps: log_batch_metrics
+            -> log_batch_metrics, every log_every steps -> execute_batch_postprocessing
         validation, if due -> log_epoch_metrics -> execute_epoch_postprocessing -> should_stop
+
+    A checkpoint may be saved in the two postprocessing hooks, in should_stop and between two calls of the trainer:
+    everything that belongs to the batch or the epoch is recorded by then.
 
     Args:
         model: what to train; it is moved to the device.
@@ -177,6 +181,8 @@ class Trainer(Generic[InputT, OutputT]):
         """Run the validation routine now; its results are tracked and stand in ``epoch_scores``."""
         self._open_run()  # before the work, so that a directory that cannot be made is known at once
         results = self.validation.validate(self)
+        if "train/loss" in results.scores:
+            raise UsageError("A score of the training split is named 'loss', like the training loss: rename it.")
         self.metrics.record_epoch(self.state.epoch, results.scores)
         track_results(self.plugins, results, epoch=self.state.epoch, step=self.state.step)
         return results
@@ -259,10 +265,11 @@ class Trainer(Generic[InputT, OutputT]):
 
     def _log_batch_metrics(self, batch: InputT, model_output: OutputT) -> Mapping[str, float | Tensor]:
         answers = self.plugins.call_each("log_batch_metrics", trainer=self, batch=batch, model_output=model_output)
-        return merge_metrics(answers, "log_batch_metrics")
+        return merge_metrics(answers, "log_batch_metrics", _LOSS)
 
     def _log_epoch_metrics(self) -> Mapping[str, float | Tensor]:
-        return merge_metrics(self.plugins.call_each("log_epoch_metrics", trainer=self), "log_epoch_metrics")
+        answers = self.plugins.call_each("log_epoch_metrics", trainer=self)
+        return merge_metrics(answers, "log_epoch_metrics", self._recorded_by())
 
     # The parts of the loop.
 
@@ -280,17 +287,14 @@ class Trainer(Generic[InputT, OutputT]):
             self.scheduler.step()
         self.state.step += 1
         self.state.step_in_epoch += 1
-        self._execute_batch_postprocessing(batch, output)
         if self.state.step % self.log_every == 0:
             self._log_batch(batch, output)
+        self._execute_batch_postprocessing(batch, output)  # last: a checkpoint saved here has the batch's metrics
 
     def _log_batch(self, batch: InputT, output: OutputT) -> None:
         self.epoch_loss.mean()  # on an accelerator, this is where a loss that is not finite is seen
-        builtin = {"loss": output["loss"].item()}
-        values = merge_metrics(
-            [("the trainer", builtin), ("log_batch_metrics", self._log_batch_metrics(batch, output))],
-            "log_batch_metrics",
-        )
+        answers = [("_log_batch_metrics", self._log_batch_metrics(batch, output))]
+        values = {"loss": output["loss"].item(), **merge_metrics(answers, "log_batch_metrics", _LOSS)}
         self.metrics.record_step(self.state.step, values)
         self._track_scores({f"batch/{name}": value for name, value in values.items()})
 
@@ -298,12 +302,13 @@ class Trainer(Generic[InputT, OutputT]):
         state = self.state
         if state.step_in_epoch == 0:
             raise UsageError(f"The training loader gave no batch in epoch {state.epoch}: check the data set's length.")
-        if self.scheduler is not None and self.scheduler_interval == "epoch":
-            self.scheduler.step()
         self._record_epoch({"loss": self.epoch_loss.mean()})
         if self.validation.is_due(state.epoch) or (state.epoch >= self.epochs and self.validation.has_work):
             self.validate()
-        self._record_epoch(self._log_epoch_metrics())
+        answers = [("_log_epoch_metrics", self._log_epoch_metrics())]
+        self._record_epoch(merge_metrics(answers, "log_epoch_metrics", self._recorded_by()))
+        if self.scheduler is not None and self.scheduler_interval == "epoch":
+            self.scheduler.step()
         state.complete_epoch()
         self._count_seconds()
         self._execute_epoch_postprocessing()
@@ -328,14 +333,15 @@ class Trainer(Generic[InputT, OutputT]):
         self.state.seconds += now - self._clock
         self._clock = now
 
-    def _record_epoch(self, values: Mapping[str, float | Tensor]) -> None:
-        numbers = {name: float(value) for name, value in values.items()}
-        taken = self.metrics.of_epoch(self.state.epoch)
-        for name in numbers:
-            if f"train/{name}" in taken:
-                raise UsageError(f"The metric {name!r} of log_epoch_metrics is recorded already: give it another name.")
-        self.metrics.record_epoch(self.state.epoch, {f"train/{name}": value for name, value in numbers.items()})
-        self._track_scores(numbers)
+    def _record_epoch(self, values: Mapping[str, float]) -> None:
+        self.metrics.record_epoch(self.state.epoch, {f"train/{name}": value for name, value in values.items()})
+        self._track_scores(values)
+
+    def _recorded_by(self) -> dict[str, str]:
+        """Who has recorded which metric of the training split in this epoch."""
+        recorded = self.metrics.of_epoch(self.state.epoch)
+        scores = [name.removeprefix("train/") for name in recorded if name.startswith("train/")]
+        return {**dict.fromkeys(scores, "validation"), **_LOSS}
 
     def _track_scores(self, values: Mapping[str, float]) -> None:
         epoch, step = self.state.epoch, self.state.step

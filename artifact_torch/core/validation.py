@@ -46,8 +46,7 @@ class ValidationRoutine:
         val_loader: BatchLoader | None = None,
         callbacks: Iterable[LoaderCallback] = (),
     ) -> None:
-        if period < 1:
-            raise UsageError(f"The validation period must be at least 1 epoch, not {period}.")
+        _check_period(period)
         self.period = period
         self.train_loader = train_loader
         self.val_loader = val_loader
@@ -59,11 +58,12 @@ class ValidationRoutine:
         """Ask the subclass and the plugins once for the period, the plans and the callbacks; a trainer does it.
 
         Raises:
-            UsageError: two callbacks share a name, a callback's loader is missing, or there is a plan and no way to
-                execute it.
+            UsageError: the period is not positive, two callbacks share a name, a callback's loader is missing, or there
+                is a plan and no way to execute it.
         """
         self._plugins = plugins
         self.period = self._get_validation_period()
+        _check_period(self.period)
         self.callbacks = {
             DataSplit.TRAIN: tuple(self._get_train_loader_callbacks()),
             DataSplit.VALIDATION: tuple(self._get_val_loader_callbacks()),
@@ -169,6 +169,11 @@ def evaluation(model: nn.Module) -> Generator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+def _check_period(period: int) -> None:
+    if period < 1:
+        raise UsageError(f"The validation period must be at least 1 epoch, not {period}.")
 
 
 def _check_names(callbacks: Sequence[LoaderCallback], split: DataSplit) -> None:

@@ -51,14 +51,15 @@ class Registry:
         if name in self._added[kind]:
             return self._added[kind][name]
         entry = self._find(kind, name)
-        try:
-            component = entry.load()
-        except Exception as error:
-            raise PluginError(
-                f"The {_SINGULAR[kind]} {name!r} of {entry.distribution} {entry.version} cannot be imported from "
-                f"{entry.value}: {type(error).__name__}: {error}. Repair or uninstall {entry.distribution}."
-            ) from error
-        return self._check(kind, name, component, f"{entry.distribution} {entry.version} ({entry.value})")
+        return self._check(kind, name, _imported(entry), f"{entry.distribution} {entry.version} ({entry.value})")
+
+    def load(self, kind: str, name: str) -> object:
+        """Import what is installed under a name, whatever it is; for kinds that are not classes.
+
+        Raises:
+            PluginError: nothing of that name is installed, several distributions use it, or the import fails.
+        """
+        return _imported(self._find(kind, name))
 
     def names(self, kind: str) -> list[str]:
         """The names that can be chosen, sorted; nothing is imported."""
@@ -102,6 +103,16 @@ class Registry:
                 f"{contract.__module__}.{contract.__qualname__}."
             )
         return component
+
+
+def _imported(entry: PluginEntry) -> object:
+    try:
+        return entry.load()
+    except Exception as error:
+        raise PluginError(
+            f"The {_SINGULAR[entry.kind]} {entry.name!r} of {entry.distribution} {entry.version} cannot be imported "
+            f"from {entry.value}: {type(error).__name__}: {error}. Repair or uninstall {entry.distribution}."
+        ) from error
 
 
 def _same(entry: PluginEntry, component: type) -> bool:

@@ -69,7 +69,10 @@ class LoopHooks:
 
     @hookspec
     def execute_batch_postprocessing(self, trainer: Trainer, batch: ModelInput, model_output: ModelOutput) -> None:
-        """Called after the optimizer's step; ``trainer.state.step`` counts the steps done, this one included."""
+        """Called last for a batch; ``trainer.state.step`` counts the optimizer steps done, this one included.
+
+        A step that is logged has its row in ``trainer.batch_metrics``.
+        """
 
     @hookspec
     def should_stop(self, trainer: Trainer) -> str | None:
@@ -83,7 +86,7 @@ class MetricHooks:
     def log_batch_metrics(
         self, trainer: Trainer, batch: ModelInput, model_output: ModelOutput
     ) -> Mapping[str, float | Tensor] | None:
-        """Called every ``log_every`` steps: name -> number or tensor of shape ``()``."""
+        """Called after the optimizer's step, every ``log_every`` steps: name -> number or tensor of shape ``()``."""
 
     @hookspec
     def log_epoch_metrics(self, trainer: Trainer) -> Mapping[str, float | Tensor] | None:

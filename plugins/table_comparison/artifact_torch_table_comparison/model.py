@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self
 
 import pandas as pd
-from artifact_torch import GenerationParams, GenerativeModel, ModelInput, ModelOutput
 from torch import Tensor
+from typing_extensions import TypeVar
 
+from artifact_torch import GenerationParams, GenerativeModel, ModelInput, ModelOutput
 from artifact_torch_table_comparison.schema import Table, TableSchema
 
-InputT = TypeVar("InputT", bound=ModelInput)
-OutputT = TypeVar("OutputT", bound=ModelOutput)
+InputT = TypeVar("InputT", bound=ModelInput, default=Any)
+OutputT = TypeVar("OutputT", bound=ModelOutput, default=Any)
 
 
 class TabularGenerativeModel(GenerativeModel[InputT, OutputT, pd.DataFrame], Generic[InputT, OutputT]):
@@ -25,11 +26,11 @@ class TabularGenerativeModel(GenerativeModel[InputT, OutputT, pd.DataFrame], Gen
 
     @classmethod
     @abstractmethod
-    def from_table(cls, table: Table, **parameters: Any) -> Self:
+    def from_table(cls, table: Table) -> Self:
         """Build an untrained model for a table, fixing its data pipeline on it.
 
-        A subclass names its own keyword parameters with types and defaults in place of ``parameters``; they are what a
-        user may set in the ``[model]`` section of a configuration.
+        A subclass adds keyword parameters with types and defaults; they are what a user may set in the ``[model]``
+        section of a configuration.
         """
 
     @property

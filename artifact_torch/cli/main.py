@@ -1,0 +1,106 @@
+"""The entry point ``artifact-torch``: commands of the core and of plugins, found without importing them."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from artifact_torch.errors import ArtifactTorchError, PluginError
+
+_OWN_COMMANDS = {
+    "generate": ("artifact_torch.cli.generate:generate", "Write new samples of a trained model."),
+    "list-plugins": ("artifact_torch.cli.plugins:list_plugins", "Show the installed plugins."),
+    "train": ("artifact_torch.cli.train:train", "Train, validate and sample from a configuration or a CSV file."),
+}
+_INTERRUPTED = 130
+
+
+class LazyCommands(click.Group):
+    """Commands by name; one is imported when it is called, and help reads names from metadata only."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*_OWN_COMMANDS, *self._plugin_commands()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _OWN_COMMANDS:
+            module, _, attribute = _OWN_COMMANDS[cmd_name][0].partition(":")
+            command = getattr(importlib.import_module(module), attribute)
+        elif cmd_name in self._plugin_commands():
+            command = self._imported(cmd_name)
+        else:
+            return None
+        if not isinstance(command, click.Command):
+            raise PluginError(f"The command {cmd_name!r} is not a click command: its plugin needs repair.")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise click.UsageError(f"There is no command {args[0]!r}.{hint}", ctx) from error
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(name, summary) for name, (_, summary) in _OWN_COMMANDS.items()]
+        rows += [(name, f"(from {distribution})") for name, distribution in self._plugin_commands().items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(rows))
+
+    @staticmethod
+    def _plugin_commands() -> dict[str, str]:
+        from artifact_torch.plugin.discovery import discover
+
+        return {e.name: e.distribution for e in discover("commands") if e.name not in _OWN_COMMANDS}
+
+    @staticmethod
+    def _imported(name: str) -> object:
+        from artifact_torch.plugin.registry import registry
+
+        return registry.load("commands", name)
+
+
+@click.group(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="artifact-torch", prog_name="artifact-torch")
+def artifact_torch() -> None:
+    """Train PyTorch models with plugins, validate them with artifact-core, keep every result.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, configuration or data, 3 the loss diverged, 4 a plugin is missing or
+    broken, 130 interrupted.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line; every expected failure is one sentence on stderr and its documented exit code."""
+    logging.getLogger("artifact_torch").addHandler(_stderr_log())
+    try:
+        code = artifact_torch.main(args=arguments, prog_name="artifact-torch", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except ArtifactTorchError as error:
+        click.secho(f"Error: {error}", fg="red", err=True)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.secho("Interrupted.", fg="red", err=True)
+        sys.exit(_INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone: nothing is left to say
+        sys.exit(1)
+
+
+def _stderr_log() -> logging.Handler:
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    return handler

@@ -1,0 +1,53 @@
+"""How commands say what an experiment has made."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from artifact_torch.experiment import ExperimentResult
+
+SCHEMA = 1
+"""Version of the JSON that commands print; raised when a key changes its meaning or goes."""
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print one JSON object to stdout."""
+    click.echo(json.dumps({"schema": SCHEMA, **value}, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def print_result(result: ExperimentResult, *, as_json: bool) -> None:
+    """Say what was made, where it is and how good it is."""
+    if as_json:
+        print_json(
+            {
+                "run_dir": str(result.run_directory),
+                "epochs": result.epochs,
+                "seconds": round(result.seconds, 2),
+                "reason": result.reason,
+                # JSON has no NaN: a score that could not be computed is null.
+                "scores": {name: score if math.isfinite(score) else None for name, score in result.scores.items()},
+                "synthetic": None if result.samples is None else str(result.samples),
+                "plots": [str(path) for path in result.plots],
+                "warnings": list(result.warnings),
+            }
+        )
+        return
+    click.echo(f"Trained {result.epochs} epochs in {result.seconds:.1f} s: {result.reason}.")
+    if result.scores:
+        width = max(len(name) for name in result.scores)
+        click.echo("How good it is:")
+        for name, score in result.scores.items():
+            click.echo(f"  {name:<{width}}  {score:.4f}")
+    click.echo("What was made:")
+    made = [("samples", result.samples), ("model", result.run_directory / "model")]
+    if result.plots:
+        made.append(("plots", result.run_directory / "artifacts"))
+    made.append(("everything", result.run_directory))
+    for name, path in made:
+        if path is not None:
+            click.echo(f"  {name:<10}  {path}")

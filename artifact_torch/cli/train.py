@@ -1,0 +1,57 @@
+"""``train``: an experiment from a configuration file, or straight from a CSV file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from artifact_torch.cli.output import print_result
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path), required=False)
+@click.option("--data", type=click.Path(path_type=Path), help="A CSV file to learn, in place of CONFIG.")
+@click.option(
+    "--target-rows", type=click.IntRange(min=1), help="Synthetic rows to write; as many as trained on if left out."
+)
+@click.option("--drop", multiple=True, metavar="COLUMN", help="Leave a column of --data out. May be repeated.")
+@click.option("--renumber", multiple=True, metavar="COLUMN", help="Number a column of --data anew. May be repeated.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, as in training.epochs=10."
+)
+@click.option(
+    "--runs", type=click.Path(path_type=Path), help="Where runs are kept (default: $ARTIFACT_TORCH_HOME or ./runs)."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+def train(
+    config: Path | None,
+    data: Path | None,
+    target_rows: int | None,
+    drop: tuple[str, ...],
+    renumber: tuple[str, ...],
+    overrides: tuple[str, ...],
+    runs: Path | None,
+    as_json: bool,
+) -> None:
+    """Train a model, validate it on schedule, and write samples of it.
+
+    CONFIG is a TOML file with the sections [experiment], [data], [model], [training], [validation], [generation],
+    [callbacks.<name>] and [stoppers.<name>], all of them optional but [data].
+    """
+    if (config is None) == (data is None):
+        raise click.UsageError("Give either a configuration file or --data FILE.csv.")
+    if config is not None and (drop or renumber):
+        raise click.UsageError("--drop and --renumber go with --data; in a configuration, write them in [data].")
+    from artifact_torch.config import load_config, parse_config
+    from artifact_torch.experiment import run_experiment
+
+    extra = [f"generation.num_samples={target_rows}"] if target_rows else []
+    if config is not None:
+        description, folder = load_config(config, [*overrides, *extra])
+        source = str(config)
+    else:
+        content: dict[str, Any] = {"data": {"file": str(data), "drop": list(drop), "renumber": list(renumber)}}
+        description, folder, source = parse_config(content, [*overrides, *extra]), Path(), "--data and --set"
+    print_result(run_experiment(description, folder=folder, root=runs, source=source), as_json=as_json)

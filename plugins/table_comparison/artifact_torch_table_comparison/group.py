@@ -1,0 +1,125 @@
+"""The artifact group of tables: from a CSV file to a trained model, synthetic rows and how good they are."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from artifact_torch import (
+    ArtifactGroup,
+    Conclusion,
+    DataSplit,
+    GenerationParams,
+    Model,
+    OptionPath,
+    Options,
+    Trainer,
+    TrainerParts,
+    TrainingSettings,
+)
+from artifact_torch_table_comparison.artifacts import ComparisonArtifacts
+from artifact_torch_table_comparison.comparison import missing_share_differences
+from artifact_torch_table_comparison.model import TabularGenerativeModel
+from artifact_torch_table_comparison.reading import read_csv
+from artifact_torch_table_comparison.schema import Table
+from artifact_torch_table_comparison.trainer import TableComparisonTrainer, settings_for
+
+__all__ = ["TableComparison"]
+
+
+class TableData(Options):
+    """The section ``[data]``.
+
+    Attributes:
+        file: the CSV file.
+        drop: columns to leave out.
+        renumber: columns that are numbered anew in synthetic tables.
+        train_share: share of the rows to learn; the others are held out for validation.
+    """
+
+    file: OptionPath
+    drop: list[str] = []
+    renumber: list[str] = []
+    train_share: float = Field(default=0.8, gt=0, le=1)
+
+
+class TableValidation(ComparisonArtifacts):
+    """The section ``[validation]``: the artifacts to compute, and
+
+    Attributes:
+        period: compare every so many epochs; three times over the training if left out.
+        max_rows: how many rows of each table to compare, at most.
+    """
+
+    period: int | None = Field(default=None, ge=1)
+    max_rows: int = Field(default=10_000, ge=2)
+
+
+class TableComparison(ArtifactGroup[TableData, TableValidation]):
+    """Tables: learn one, generate rows like it, compare the two."""
+
+    data_options = TableData
+    validation_options = TableValidation
+    model_class = TabularGenerativeModel
+    default_model = "vae"
+    sample_suffix = ".csv"
+
+    def load(self) -> Sequence[str]:
+        table = read_csv(self.data.file, drop=self.data.drop, renumber=self.data.renumber)
+        order = np.random.default_rng(self.seed).permutation(len(table))
+        held_out = int(len(table) * (1 - self.data.train_share))
+        self._train = table.take(np.sort(order[held_out:]))
+        self._held_out: Table | None = table.take(np.sort(order[:held_out])) if held_out else None
+        return table.warnings
+
+    def default_settings(self) -> TrainingSettings:
+        return settings_for(len(self._train))
+
+    def model_factory(self, model_class: type[Model]) -> Callable[..., Model]:
+        return functools.partial(cast("type[TabularGenerativeModel]", model_class).from_table, self._train)
+
+    def build_trainer(self, model: Model, parts: TrainerParts) -> Trainer:
+        return TableComparisonTrainer(
+            cast("TabularGenerativeModel", model),
+            self._train,
+            self._held_out,
+            settings=parts.settings,
+            artifacts=self.validation,
+            validation_period=self.validation.period,
+            max_rows=self.validation.max_rows,
+            seed=parts.seed,
+            callbacks=parts.callbacks,
+            stoppers=parts.stoppers,
+            run=parts.run,
+            params=parts.params,
+        )
+
+    def conclude(self, trainer: Trainer, num_samples: int | None) -> Conclusion:
+        from artifact_torch_table_comparison.plan import compare, comparison_plan
+
+        model = cast("TabularGenerativeModel", trainer.model)
+        real, schema = self._train.frame, self._train.schema
+        synthetic = model.generate(GenerationParams(num_samples=num_samples or len(real), seed=self.seed))
+        path = trainer.run.path / "synthetic.csv"
+        schema.write_csv(synthetic, path)
+        state = trainer.state
+        trainer.plugins.call(
+            "track_file", name="synthetic", path=path, split=DataSplit.TRAIN, epoch=state.epoch, step=state.step
+        )
+        plan = comparison_plan(ComparisonArtifacts(score_collections=[], plots=[]), real, schema)
+        compare(plan, real, synthetic, schema)
+        missing = max(missing_share_differences(real, synthetic).values())
+        return Conclusion({**plan.scores, "MAX_MISSING_SHARE_DIFFERENCE": missing}, path)
+
+    @classmethod
+    def generate(cls, model: Model, params: GenerationParams, path: Path) -> None:
+        tabular = cast("TabularGenerativeModel", model)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with torch.no_grad():
+            tabular.schema.write_csv(tabular.generate(params), path)

@@ -1,0 +1,101 @@
+"""Validation plans of artifact-experiment over two tables: which artifacts, and the adapter that makes the plan.
+
+The only module that imports artifact-core and artifact-experiment; that takes seconds, so it is itself imported when a
+comparison is about to be made.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from enum import Enum
+from typing import TypeVar, cast
+
+import pandas as pd
+from artifact_experiment.table_comparison import (
+    TableComparisonArrayCollectionType,
+    TableComparisonArrayType,
+    TableComparisonPlan,
+    TableComparisonPlotCollectionType,
+    TableComparisonPlotType,
+    TableComparisonScoreCollectionType,
+    TableComparisonScoreType,
+    TabularDataSpec,
+)
+
+from artifact_torch import ConfigError, ValidationPlan
+from artifact_torch_table_comparison.artifacts import ComparisonArtifacts
+from artifact_torch_table_comparison.comparison import comparable_frames
+from artifact_torch_table_comparison.schema import TableSchema
+
+__all__ = ["compare", "comparison_plan"]
+
+TypeT = TypeVar("TypeT", bound=Enum)
+
+
+def comparison_plan(artifacts: ComparisonArtifacts, real: pd.DataFrame, schema: TableSchema) -> ValidationPlan:
+    """A plan that computes ``artifacts``, for comparisons with tables like ``real``.
+
+    Raises:
+        ConfigError: artifact-core has no artifact of a name, or ``real`` has no value to compare.
+    """
+    scores = _types(TableComparisonScoreType, artifacts.scores, "score")
+    arrays = _types(TableComparisonArrayType, artifacts.arrays, "array")
+    plots = _types(TableComparisonPlotType, artifacts.plots, "plot")
+    score_collections = _types(TableComparisonScoreCollectionType, artifacts.score_collections, "score collection")
+    array_collections = _types(TableComparisonArrayCollectionType, artifacts.array_collections, "array collection")
+    plot_collections = _types(TableComparisonPlotCollectionType, artifacts.plot_collections, "plot collection")
+
+    class ChosenPlan(TableComparisonPlan):
+        @staticmethod
+        def _get_score_types() -> list[TableComparisonScoreType]:
+            return scores
+
+        @staticmethod
+        def _get_array_types() -> list[TableComparisonArrayType]:
+            return arrays
+
+        @staticmethod
+        def _get_plot_types() -> list[TableComparisonPlotType]:
+            return plots
+
+        @staticmethod
+        def _get_score_collection_types() -> list[TableComparisonScoreCollectionType]:
+            return score_collections
+
+        @staticmethod
+        def _get_array_collection_types() -> list[TableComparisonArrayCollectionType]:
+            return array_collections
+
+        @staticmethod
+        def _get_plot_collection_types() -> list[TableComparisonPlotCollectionType]:
+            return plot_collections
+
+    frame, _, continuous, categorical = comparable_frames(real, real, schema)
+    specification = TabularDataSpec.from_df(frame, cts_features=continuous, cat_features=categorical)
+    return cast("ValidationPlan", ChosenPlan.create(resource_spec=specification))
+
+
+def compare(plan: ValidationPlan, real: pd.DataFrame, synthetic: pd.DataFrame, schema: TableSchema) -> None:
+    """Execute a plan of artifact-experiment on two tables; the plan then holds its results.
+
+    Raises:
+        ConfigError: the plan is not a ``TableComparisonPlan``.
+    """
+    if not isinstance(plan, TableComparisonPlan):
+        raise ConfigError(
+            f"The validation plan {type(plan).__qualname__} is not a TableComparisonPlan of artifact-experiment: "
+            "return one from get_validation_plan."
+        )
+    real_frame, synthetic_frame, _, _ = comparable_frames(real, synthetic, schema)
+    plan.execute_table_comparison(dataset_real=real_frame, dataset_synthetic=synthetic_frame)
+
+
+def _types(kind: type[TypeT], names: Sequence[str], word: str) -> list[TypeT]:
+    known = {member.name: member for member in kind}
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known)) or 'none'}."
+            raise ConfigError(f"artifact-core has no {word} of tables named {name!r}: {hint}")
+    return [known[name] for name in names]

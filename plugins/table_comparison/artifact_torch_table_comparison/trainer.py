@@ -1,0 +1,117 @@
+"""The trainer of models that generate tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from typing_extensions import TypeVar
+
+from artifact_torch import (
+    Callback,
+    EarlyStopper,
+    InMemoryDataLoader,
+    ModelInput,
+    ModelOutput,
+    RunDirectory,
+    Trainer,
+    TrainingSettings,
+    adam,
+)
+from artifact_torch_table_comparison.artifacts import ComparisonArtifacts
+from artifact_torch_table_comparison.model import TabularGenerativeModel
+from artifact_torch_table_comparison.schema import Table
+from artifact_torch_table_comparison.validation import TableComparisonValidationRoutine
+
+__all__ = ["TableComparisonTrainer", "settings_for"]
+
+InputT = TypeVar("InputT", bound=ModelInput, default=Any)
+OutputT = TypeVar("OutputT", bound=ModelOutput, default=Any)
+
+
+class TableComparisonTrainer(Trainer[InputT, OutputT]):
+    """Trains a ``TabularGenerativeModel`` on a table and compares what it generates with the table.
+
+    ::
+
+        table = read_csv(Path("table.csv"))
+        model = TableVAE.from_table(table)
+        TableComparisonTrainer(model, table).train()
+        synthetic = model.generate(GenerationParams(num_samples=1000))
+
+    Args:
+        model: what to train, built from ``train``.
+        train: the rows to learn.
+        held_out: rows to validate on, which the model does not see.
+        settings: epochs, batch size, learning rate and their schedule; by default ``settings_for(len(train))``.
+        artifacts: what to compute when comparing.
+        validation_period: compare every so many epochs; by default three times over the training.
+        max_rows: how many rows of each table to compare, at most.
+        seed: fixes training, validation and the order of the rows.
+        callbacks, stoppers, run, params: as for ``Trainer``.
+    """
+
+    def __init__(
+        self,
+        model: TabularGenerativeModel[InputT, OutputT],
+        train: Table,
+        held_out: Table | None = None,
+        *,
+        settings: TrainingSettings | None = None,
+        artifacts: ComparisonArtifacts | None = None,
+        validation_period: int | None = None,
+        max_rows: int = 10_000,
+        seed: int = 0,
+        callbacks: Sequence[Callback | str] = (),
+        stoppers: Sequence[EarlyStopper | str] = (),
+        run: RunDirectory | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> None:
+        settings = settings or settings_for(len(train))
+        train_loader = _loader(model, train, settings.batch_size, seed, shuffle=True)
+        val_loader = None if held_out is None else _loader(model, held_out, settings.batch_size, seed, shuffle=False)
+        optimizer = adam(model, learning_rate=settings.learning_rate)
+        scheduler = None
+        if settings.schedule == "one_cycle":
+            total = settings.epochs * len(train_loader)
+            scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=total)
+        super().__init__(
+            model,
+            train_loader,
+            epochs=settings.epochs,
+            optimizer=optimizer,
+            scheduler=scheduler,
+            scheduler_interval="step",
+            validation=TableComparisonValidationRoutine(
+                train,
+                held_out,
+                artifacts=artifacts,
+                max_rows=max_rows,
+                seed=seed,
+                period=validation_period or -(-settings.epochs // 3),
+                val_loader=val_loader,
+            ),
+            callbacks=callbacks,
+            stoppers=stoppers,
+            device=settings.device,
+            seed=seed,
+            log_every=settings.log_every,
+            run=run,
+            params=params,
+        )
+
+
+def settings_for(num_rows: int) -> TrainingSettings:
+    """Settings that suit a table of so many rows: about as many steps for a small table as for a large one."""
+    if num_rows >= 10_000:
+        return TrainingSettings(epochs=25, batch_size=512, learning_rate=8e-3)
+    batch_size = min(512, max(16, num_rows // 20))
+    return TrainingSettings(epochs=max(25, min(300, 250_000 // num_rows)), batch_size=batch_size, learning_rate=4e-3)
+
+
+def _loader(
+    model: TabularGenerativeModel[InputT, OutputT], table: Table, batch_size: int, seed: int, *, shuffle: bool
+) -> InMemoryDataLoader[InputT]:
+    tensors = cast("InputT", model.encode(table.frame))
+    return InMemoryDataLoader(tensors, batch_size=batch_size, shuffle=shuffle, seed=seed)
