@@ -1,0 +1,135 @@
+"""One bar over the steps of a whole training."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from artifact_torch_callbacks.wording import epoch_of, number, shown_scores
+
+if TYPE_CHECKING:
+    from artifact_torch import Trainer
+
+__all__ = ["ProgressBar"]
+
+_INTERVAL = 0.1
+_SHORTEST_BAR = 10
+_TIME_LEFT = "{remaining} left"
+_TIME_TAKEN = "after {elapsed}"
+_VALIDATING = "validating"
+_FRAME_WIDTH = len(" 100%|| 00:00:00 left") + _SHORTEST_BAR
+
+logger = logging.getLogger("artifact_torch")
+
+
+class ProgressBar:
+    """Draws the bar on stderr, at most ten times a second: only then is the loss read from the device.
+
+    What the framework logs meanwhile is written above the bar.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._drawn = time.monotonic()
+        self._scores = _newest_scores(trainer)
+        total = _total_steps(trainer)
+        self._knows_total = total is not None
+        self._bar = tqdm(
+            total=total,
+            initial=trainer.state.step,
+            desc=epoch_of(trainer),
+            file=sys.stderr,
+            ncols=_columns(),
+            nrows=20,
+            smoothing=0,  # the rate over all that was done here, validation included, gives a steady time left
+            bar_format=self._format(_TIME_LEFT),
+        )
+        logger.addFilter(self._make_way)
+
+    def step_done(self, trainer: Trainer) -> None:
+        now = time.monotonic()
+        if now - self._drawn >= _INTERVAL:
+            self._drawn = now
+            self._draw(trainer, _TIME_LEFT)
+
+    def validation_started(self, trainer: Trainer) -> None:
+        self._draw(trainer, _VALIDATING)
+
+    def epoch_done(self, trainer: Trainer) -> None:
+        self._scores = _newest_scores(trainer)
+        self._draw(trainer, _TIME_LEFT)
+
+    def close(self, trainer: Trainer) -> None:
+        logger.removeFilter(self._make_way)
+        self._bar.n = trainer.state.step
+        self._bar.bar_format = self._format(_TIME_TAKEN)
+        self._bar.close()
+
+    def _draw(self, trainer: Trainer, wording: str) -> None:
+        bar, step = self._bar, trainer.state.step
+        # Both may have changed: the terminal's width, and the total if a loader gave fewer batches than its length.
+        columns, bar.total = _columns(), _total_steps(trainer) if self._knows_total else None
+        epoch, loss = epoch_of(trainer), f"loss {number(trainer.epoch_loss.mean())}"
+        room = columns - len(epoch) - _FRAME_WIDTH - len(f", {loss}")
+        scores = _fitting(self._scores, room)
+        room -= sum(len(f", {score}") for score in scores)
+        steps = f", step {step}" if bar.total is None else f", step {step:>{len(str(bar.total))}}/{bar.total}"
+        bar.n, bar.ncols, bar.bar_format = step, columns, self._format(wording)
+        bar.set_description_str(epoch + (steps if len(steps) <= room or not self._knows_total else ""), refresh=False)
+        bar.set_postfix_str(", ".join([loss, *scores]), refresh=False)
+        bar.refresh()
+
+    def _format(self, wording: str) -> str:
+        if self._knows_total:
+            return f"{{desc}} {{percentage:3.0f}}%|{{bar}}| {wording}{{postfix}}"
+        return f"{{desc}}, {_TIME_TAKEN if wording == _TIME_LEFT else wording}{{postfix}}"
+
+    def _make_way(self, record: logging.LogRecord) -> bool:
+        self._bar.clear()
+        return True
+
+
+def _total_steps(trainer: Trainer) -> int | None:
+    """The steps of the whole training, from the first epoch on; None if the loader does not know its length."""
+    try:
+        steps_per_epoch = len(trainer.train_loader)
+    except TypeError:
+        return None
+    state = trainer.state
+    epochs_left = trainer.epochs - state.epochs_completed
+    return max(state.step, state.step - state.step_in_epoch + epochs_left * steps_per_epoch)
+
+
+def _newest_scores(trainer: Trainer) -> list[str]:
+    """The scores in short; ``validation/`` is left out unless that would make a score look like the training loss."""
+    texts: list[str] = []
+    for name in shown_scores(trainer.metrics.epoch_names):
+        split, _, short = name.partition("/")
+        value = trainer.latest_score(name)
+        if value is not None:
+            texts.append(f"{short if split == 'validation' and short != 'loss' else name} {number(value)}")
+    return texts
+
+
+def _fitting(texts: Sequence[str], room: int) -> list[str]:
+    fitting: list[str] = []
+    for text in texts:
+        room -= len(f", {text}")
+        if room < 0:
+            break
+        fitting.append(text)
+    return fitting
+
+
+def _columns() -> int:
+    """The width that the bar may take: the last column stays free, or some terminals would begin a new line."""
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        columns = 0
+    return (columns or 80) - 1

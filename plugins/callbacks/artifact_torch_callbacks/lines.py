@@ -1,0 +1,62 @@
+"""One line for each epoch."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from artifact_torch_callbacks.wording import duration, epoch_of, number, shown_scores
+
+if TYPE_CHECKING:
+    from artifact_torch import Trainer
+
+__all__ = ["ProgressLines"]
+
+_NUMBER_WIDTH = 8
+
+
+class ProgressLines:
+    """Writes one line to stderr after each epoch; the columns of the lines are aligned."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._start = self._epoch_start = time.monotonic()
+        self._start_step = trainer.state.step
+        self._names = trainer.metrics.epoch_names
+
+    def step_done(self, trainer: Trainer) -> None:
+        pass
+
+    def validation_started(self, trainer: Trainer) -> None:
+        pass
+
+    def epoch_done(self, trainer: Trainer) -> None:
+        now = time.monotonic()
+        parts = [epoch_of(trainer), *self._columns(trainer), self._times(trainer, now)]
+        self._epoch_start = now
+        print("  ".join(parts), file=sys.stderr, flush=True)
+
+    def close(self, trainer: Trainer) -> None:
+        pass
+
+    def _columns(self, trainer: Trainer) -> list[str]:
+        scores = trainer.metrics.of_epoch(trainer.state.epoch)
+        self._names += [name for name in scores if name not in self._names]
+        columns = [f"loss {number(scores.get('train/loss', math.nan)):>{_NUMBER_WIDTH}}"]
+        for name in shown_scores(self._names):
+            # An epoch that was not validated leaves the column blank: an older score would be taken for its own.
+            text = f"{name} {number(scores[name]):>{_NUMBER_WIDTH}}" if name in scores else ""
+            columns.append(f"{text:<{len(name) + 1 + _NUMBER_WIDTH}}")
+        return columns
+
+    def _times(self, trainer: Trainer, now: float) -> str:
+        state = trainer.state
+        taken = duration(now - self._epoch_start)
+        steps_done = state.step - self._start_step
+        epochs_left = trainer.epochs - state.epochs_completed
+        if epochs_left <= 0 or not steps_done:
+            return taken
+        # By steps: a resumed epoch counts for the part of it that was done here, and no loader has to know its length.
+        steps_left = epochs_left * state.step / state.epochs_completed
+        return f"{taken}, {duration((now - self._start) / steps_done * steps_left)} left"

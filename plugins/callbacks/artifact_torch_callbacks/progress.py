@@ -1,0 +1,84 @@
+"""Progress of training on stderr: a bar on a terminal, a line for each epoch elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from artifact_torch import Callback, UsageError, hookimpl
+from artifact_torch_callbacks.lines import ProgressLines
+
+if TYPE_CHECKING:
+    from artifact_torch import Trainer
+
+__all__ = ["Progress", "ProgressDisplay"]
+
+
+class ProgressDisplay(Protocol):
+    """Shows one training run, from where it stands when the display is made."""
+
+    def step_done(self, trainer: Trainer) -> None: ...
+    def validation_started(self, trainer: Trainer) -> None: ...
+    def epoch_done(self, trainer: Trainer) -> None: ...
+    def close(self, trainer: Trainer) -> None: ...
+
+
+class Progress(Callback):
+    """Shows on stderr how far training is, the time left, the loss and the newest scores.
+
+    Args:
+        style: ``"bar"`` draws one bar over all steps, ``"lines"`` writes one line an epoch, ``"auto"`` draws the bar if
+            stderr is a terminal and writes lines otherwise.
+
+    Raises:
+        UsageError: there is no such style.
+    """
+
+    def __init__(self, *, style: Literal["auto", "bar", "lines"] = "auto") -> None:
+        if style not in ("auto", "bar", "lines"):
+            raise UsageError(f"The style of Progress is 'auto', 'bar' or 'lines', not {style!r}.")
+        self.style = style
+        self._display: ProgressDisplay | None = None
+
+    @hookimpl
+    def on_train_start(self, trainer: Trainer) -> None:
+        self._close(trainer)
+        if trainer.state.epochs_completed < trainer.epochs:
+            self._display = self._opened(trainer)
+
+    @hookimpl
+    def execute_batch_postprocessing(self, trainer: Trainer) -> None:
+        if self._display is not None:
+            self._display.step_done(trainer)
+
+    @hookimpl
+    def on_validation_start(self, trainer: Trainer) -> None:
+        if self._display is not None:
+            self._display.validation_started(trainer)
+
+    @hookimpl
+    def execute_epoch_postprocessing(self, trainer: Trainer) -> None:
+        if self._display is not None:
+            self._display.epoch_done(trainer)
+
+    # First, so that what other plugins say when training ends stands below the bar.
+
+    @hookimpl(tryfirst=True)
+    def on_exception(self, trainer: Trainer) -> None:
+        self._close(trainer)
+
+    @hookimpl(tryfirst=True)
+    def on_train_end(self, trainer: Trainer) -> None:
+        self._close(trainer)
+
+    def _opened(self, trainer: Trainer) -> ProgressDisplay:
+        if self.style == "bar" or (self.style == "auto" and sys.stderr.isatty()):
+            from artifact_torch_callbacks.bar import ProgressBar  # imports tqdm, which lines do without
+
+            return ProgressBar(trainer)
+        return ProgressLines(trainer)
+
+    def _close(self, trainer: Trainer) -> None:
+        display, self._display = self._display, None
+        if display is not None:
+            display.close(trainer)
