@@ -114,7 +114,8 @@ def validated_options(
     except ValidationError as error:
         prefix = (section,) if section else ()
         problems = [_sentence(problem, prefix, options) for problem in error.errors(include_url=False)]
-        raise ConfigError(f"{source}: {'; '.join(problems)}.") from error
+        message = f"{source}: {'; '.join(problems)}"
+        raise ConfigError(message if message.endswith("?") else f"{message}.") from error
 
 
 def validated_parameters(
@@ -170,7 +171,7 @@ def _sentence(problem: Mapping[str, Any], prefix: tuple[str, ...], options: type
         close = difflib.get_close_matches(key, known, n=1)
         what = "key" if sections else "section"
         hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known) or 'none'}"
-        return f"unknown {what} {key!r}{where}: {hint}".rstrip("?") + ("?" if close else "")
+        return f"unknown {what} {key!r}{where}: {hint}"
     if problem["type"] == "missing":
         return f"{key!r} is missing{where}"
     message = str(problem["msg"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,8 @@ from artifact_torch.core.model import GenerationParams, Model, load_model
 from artifact_torch.core.random_state import seed_everything
 from artifact_torch.core.run import RunDirectory
 from artifact_torch.core.stopper import EarlyStopper
-from artifact_torch.errors import ConfigError, DataError
+from artifact_torch.errors import ConfigError, DataError, PluginError
+from artifact_torch.plugin.discovery import discover
 from artifact_torch.plugin.registry import registry
 
 __all__ = ["ExperimentResult", "generate_from_run", "run_experiment"]
@@ -60,7 +63,7 @@ def run_experiment(
 ) -> ExperimentResult:
     """Run an experiment.
 
-    Everything that can be wrong with the description and the data is found before the run directory is made.
+    What is wrong with the description or the data is found before training, and then no run directory stays behind.
 
     Args:
         config: the description.
@@ -69,11 +72,11 @@ def run_experiment(
         source: where the description comes from, for messages.
 
     Raises:
-        ConfigError: a section holds an unknown key or a wrong value.
-        PluginError: a component that it names is not installed or broken.
+        ConfigError: a section holds an unknown key, a wrong value or the name of an unknown component.
+        PluginError: no component of a kind is installed, or the one that is named is broken.
         DataError: the data cannot be used.
     """
-    group_class = cast("type[ArtifactGroup]", registry.get("artifact_groups", config.experiment.group))
+    group_class = cast("type[ArtifactGroup]", _chosen("artifact_groups", config.experiment.group))
     data = validated_options(
         group_class.data_options, config.data, source=source, section="data", folder=folder or Path()
     )
@@ -108,7 +111,11 @@ def run_experiment(
         callbacks=callbacks,
         stoppers=stoppers,
     )
-    trainer = group.build_trainer(model, parts)
+    try:
+        trainer = group.build_trainer(model, parts)
+    except BaseException:
+        _discard(run)
+        raise
     run.update(warnings=list(warnings))
     trained = trainer.train()
     conclusion = group.conclude(trainer, config.generation.num_samples)
@@ -152,8 +159,26 @@ def generate_from_run(run_path: Path, params: GenerationParams, output: Path | N
     return path
 
 
+def _chosen(kind: str, name: str) -> type:
+    """The component that a description names; a name that no installed one has is a mistake in the description."""
+    try:
+        return registry.get(kind, name)
+    except PluginError as error:
+        installed = any(name in (entry.name, entry.qualified_name) for entry in discover(kind))
+        if installed or not registry.names(kind):
+            raise
+        raise ConfigError(str(error)) from error
+
+
+def _discard(run: RunDirectory) -> None:
+    """Remove the directory of a run that never began, and its experiment's unless other runs are in it."""
+    shutil.rmtree(run.path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        run.path.parent.rmdir()
+
+
 def _model_class(group_class: type[ArtifactGroup], name: str) -> type[Model]:
-    model_class = registry.get("models", name)
+    model_class = _chosen("models", name)
     if not issubclass(model_class, group_class.model_class):
         raise ConfigError(
             f"The model {name!r} cannot be used here: it is not a {group_class.model_class.__qualname__}. "
@@ -175,7 +200,7 @@ def _callback_sections(config: ExperimentConfig) -> dict[str, dict[str, Any]]:
 def _components(kind: str, sections: Mapping[str, Mapping[str, Any]], source: str) -> list[object]:
     components: list[object] = []
     for name, given in sections.items():
-        component = registry.get(kind, name)
+        component = _chosen(kind, name)
         parameters = validated_parameters(component, given, source=source, section=f"{kind}.{name}")
         components.append(component(**parameters))
     return components

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,3 +34,29 @@ def make_trainer() -> Callable[..., Trainer]:
         return Trainer(TinyModel() if model is None else model, tiny_loader() if loader is None else loader, **options)
 
     return make
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Installs a distribution for one test: its metadata, entry points and modules, in a folder on ``sys.path``."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+
+    def make(
+        distribution: str, entry_points: Mapping[str, Mapping[str, str]], version: str = "1.0", **modules: str
+    ) -> None:
+        information = folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
+        information.mkdir()
+        (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+        sections = [
+            f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in names.items())
+            for group, names in entry_points.items()
+        ]
+        (information / "entry_points.txt").write_text("\n".join(sections))
+        for name, source in modules.items():
+            (folder / f"{name}.py").write_text(source)
+
+    yield make
+    for name in [name for name, module in sys.modules.items() if str(folder) in str(getattr(module, "__file__", ""))]:
+        del sys.modules[name]

@@ -13,7 +13,11 @@ from artifact_torch.cli.output import print_json
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--rows", "num_samples", type=click.IntRange(min=1), required=True, help="How many samples to write.")
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same samples."
+    "--seed",
+    type=click.IntRange(min=0, max=2**63 - 1),
+    default=0,
+    show_default=True,
+    help="The same seed, the same samples.",
 )
 @click.option(
     "--output", type=click.Path(path_type=Path), help="The file to write (default: in RUN, named by rows and seed)."

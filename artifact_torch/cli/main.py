@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -81,7 +82,8 @@ def artifact_torch() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; every expected failure is one sentence on stderr and its documented exit code."""
-    logging.getLogger("artifact_torch").addHandler(_stderr_log())
+    logger, log = logging.getLogger("artifact_torch"), _stderr_log()
+    logger.addHandler(log)
     try:
         code = artifact_torch.main(args=arguments, prog_name="artifact-torch", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
@@ -97,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone: nothing is left to say
         sys.exit(1)
+    finally:
+        logger.removeHandler(log)
 
 
 def _stderr_log() -> logging.Handler:

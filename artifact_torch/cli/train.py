@@ -53,5 +53,6 @@ def train(
         source = str(config)
     else:
         content: dict[str, Any] = {"data": {"file": str(data), "drop": list(drop), "renumber": list(renumber)}}
-        description, folder, source = parse_config(content, [*overrides, *extra]), Path(), "--data and --set"
+        folder, source = Path(), "--data and --set"
+        description = parse_config(content, [*overrides, *extra], source=source)
     print_result(run_experiment(description, folder=folder, root=runs, source=source), as_json=as_json)

@@ -16,7 +16,7 @@ from artifact_torch.errors import CheckpointError
 
 __all__ = ["CheckpointStore", "LoadedCheckpoint", "read_state", "write_state"]
 
-_NAME = re.compile(r"step-(\d{9,})(?:\.(\d+))?")
+_NAME = re.compile(r"(\d{4,})-step-\d{9,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,10 @@ class LoadedCheckpoint:
 
 
 class CheckpointStore:
-    """The checkpoints of one run: directories ``step-000001234`` (``.2``, ``.3`` if a step is saved again)."""
+    """The checkpoints of one run: directories ``0007-step-000001234``, numbered in the order of writing.
+
+    The step alone would not do: a run that went back to an earlier checkpoint writes newer ones of lower steps.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -47,20 +50,14 @@ class CheckpointStore:
             CheckpointError: the state cannot be stored, or what was written differs from what is read.
             OSError: the disk is full or not writable; earlier checkpoints are untouched.
         """
-        path = self.directory / f"step-{step:09d}"
-        attempt = 2
-        while path.exists():
-            path, attempt = self.directory / f"step-{step:09d}.{attempt}", attempt + 1
-        write_state(path, state)
+        number = max(self._numbered(), default=0) + 1
+        path = write_state(self.directory / f"{number:04d}-step-{step:09d}", state)
         verify_bundle(path)
         return path
 
     def paths(self) -> list[Path]:
         """The complete checkpoints, oldest first; whether they are undamaged is seen when one is read."""
-        if not self.directory.is_dir():
-            return []
-        found = [(match, path) for path in self.directory.iterdir() if (match := _NAME.fullmatch(path.name))]
-        return [path for _, path in sorted(found, key=lambda each: (int(each[0][1]), int(each[0][2] or 1)))]
+        return [path for _, path in sorted(self._numbered().items())]
 
     def load_newest(self) -> LoadedCheckpoint:
         """Read the newest checkpoint that is not damaged.
@@ -86,6 +83,11 @@ class CheckpointStore:
             shutil.rmtree(path)
         for path in self.directory.glob(f"{TEMPORARY_PREFIX}*"):
             shutil.rmtree(path, ignore_errors=True)
+
+    def _numbered(self) -> dict[int, Path]:
+        if not self.directory.is_dir():
+            return {}
+        return {int(match[1]): path for path in self.directory.iterdir() if (match := _NAME.fullmatch(path.name))}
 
 
 def write_state(path: Path, state: Mapping[str, Any]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -258,15 +259,23 @@ def _moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, Mapping):
         mapping = cast("Mapping[Any, Any]", value)
         moved = {key: _moved(item, device) for key, item in mapping.items()}
-        return moved if type(mapping) is dict else cast("Any", type(mapping))(moved)
+        if type(mapping) is dict:
+            return moved
+        if isinstance(value, dict):  # a copy keeps what the subclass holds besides, such as a default factory
+            copied = copy.copy(cast("dict[Any, Any]", value))
+            copied.update(moved)
+            return copied
+        return cast("Any", type(mapping))(moved)
     if isinstance(value, tuple):
         items = [_moved(item, device) for item in cast("Sequence[Any]", value)]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)  # type: ignore[arg-type]
     if isinstance(value, list):
-        return [_moved(item, device) for item in cast("list[Any]", value)]
+        return type(value)(_moved(item, device) for item in cast("list[Any]", value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: _moved(getattr(value, field.name), device) for field in dataclasses.fields(value)}
-        return dataclasses.replace(value, **fields)
+        copied = copy.copy(value)
+        for field in dataclasses.fields(value):  # frozen ones too, and those that the constructor does not take
+            object.__setattr__(copied, field.name, _moved(getattr(value, field.name), device))
+        return copied
     return value
 
 

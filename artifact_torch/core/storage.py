@@ -18,6 +18,7 @@ from typing import Any, TypeAlias, cast
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from artifact_torch.errors import CheckpointError
@@ -36,14 +37,15 @@ def write_bundle(path: Path, tensors: Mapping[str, Tensor], state: JsonDict) -> 
     """Write a bundle to the directory ``path``, replacing one that is there.
 
     Raises:
-        CheckpointError: ``state`` holds something that is not a JSON value.
+        CheckpointError: ``state`` holds something that is not a JSON value, or a tensor is sparse, without data or of a
+            type that cannot be stored.
         OSError: the disk is full or not writable; what stood at ``path`` before is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     working = path.parent / f"{TEMPORARY_PREFIX}{path.name}-{uuid.uuid4().hex[:8]}"
     working.mkdir()
     try:
-        _write_file(working / TENSORS_FILE, safetensors.torch.save(_storable(tensors)))
+        _write_file(working / TENSORS_FILE, _to_safetensors(tensors, path))
         _write_file(working / STATE_FILE, _to_json(state, path))
         manifest = {
             "format": BUNDLE_FORMAT,
@@ -140,12 +142,26 @@ def _fingerprint(path: Path) -> JsonDict:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
+def _to_safetensors(tensors: Mapping[str, Tensor], path: Path) -> bytes:
+    for name, tensor in tensors.items():
+        if tensor.layout is not torch.strided or tensor.is_meta:
+            raise CheckpointError(
+                f"Cannot save {path}: the tensor {name!r} is sparse or has no data; make it dense first."
+            )
+    try:
+        return safetensors.torch.save(_storable(tensors))
+    except KeyError as error:  # this is how safetensors refuses a type
+        raise CheckpointError(
+            f"Cannot save {path}: tensors of {error} cannot be stored; convert them first."
+        ) from error
+
+
 def _storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     # safetensors refuses tensors that share memory (tied weights), so a second view of a storage is copied.
     stored: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():
-        plain = tensor.detach().cpu().contiguous()
+        plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
         storage = plain.untyped_storage()
         is_view = plain.nbytes < storage.nbytes()
         stored[name] = plain.clone() if is_view or storage.data_ptr() in seen else plain

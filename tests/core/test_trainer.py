@@ -317,16 +317,18 @@ def test_an_unknown_component_is_a_plugin_error(make_trainer):
 @pytest.mark.parametrize("hook", ["log_batch_metrics", "log_epoch_metrics"])
 def test_two_metrics_of_one_name_are_an_error_naming_both(make_trainer, hook):
     def plugin(name):
-        return type(name, (Callback,), {hook: hookimpl(lambda self, trainer: {"accuracy": 1.0})})()
+        return type(name, (Callback,), {hook: hookimpl(lambda _self: {"accuracy": 1.0})})()
 
     trainer = make_trainer(callbacks=[plugin("Left"), plugin("Right")], log_every=1)
-    with pytest.raises(PluginError, match=r"'(Left|Right)' and '(?!\1)(Left|Right)' both return a metric named 'accuracy'"):
+    with pytest.raises(
+        PluginError, match=r"'(Left|Right)' and '(?!\1)(Left|Right)' both return a metric named 'accuracy'"
+    ):
         trainer.train()
 
 
 @pytest.mark.parametrize("hook", ["log_batch_metrics", "log_epoch_metrics"])
 def test_a_metric_named_like_the_loss_is_an_error_naming_the_plugin(make_trainer, hook):
-    plugin = type("Copycat", (Callback,), {hook: hookimpl(lambda self, trainer: {"loss": 1.0})})()
+    plugin = type("Copycat", (Callback,), {hook: hookimpl(lambda _self: {"loss": 1.0})})()
     with pytest.raises(PluginError, match="'the trainer' and 'Copycat' both return a metric named 'loss'"):
         make_trainer(callbacks=[plugin], log_every=1).train()
 

@@ -39,9 +39,9 @@ def figure():
 
 def loader_callback(base, name, value, split=VALIDATION):
     members = {
-        "reset": lambda self: None,
-        "update": lambda self, batch, model_output: None,
-        "compute": lambda self: value(),
+        "reset": lambda _self: None,
+        "update": lambda *_: None,
+        "compute": lambda _self: value(),
     }
     return type(base.__name__, (base,), members)(name, split=split)
 
@@ -104,7 +104,12 @@ def recorded(tmp_path_factory):
     with pytest.raises(Exception, match="returned no 'loss'") as raised:
         failing.train()
     return SimpleNamespace(
-        trainer=trainer, routine=routine, calls=recorder.calls, names=recorder.names, failed=failed, failing=failing,
+        trainer=trainer,
+        routine=routine,
+        calls=recorder.calls,
+        names=recorder.names,
+        failed=failed,
+        failing=failing,
         error=raised.value,
     )
 
@@ -295,7 +300,7 @@ def test_gradients_may_be_edited_before_the_step(make_trainer):
 
 def test_all_reasons_to_stop_are_collected_and_named(make_trainer):
     def stopper(name, reason):
-        return type(name, (Callback,), {"should_stop": hookimpl(lambda self, trainer: reason)})()
+        return type(name, (Callback,), {"should_stop": hookimpl(lambda _self: reason)})()
 
     trainer = make_trainer(
         epochs=9, callbacks=[stopper("First", "enough"), stopper("Silent", None), stopper("Second", "too long")]
@@ -342,7 +347,12 @@ def test_overriding_a_trainer_method_keeps_plugins_with_super_and_replaces_them_
     recorder = HookRecorder()
     subclass = overriding(Trainer, method, TRAINER_METHODS[method], keep=keep)
     trainer = subclass(
-        TinyModel(), tiny_loader(), epochs=2, log_every=1, device="cpu", callbacks=[recorder],
+        TinyModel(),
+        tiny_loader(),
+        epochs=2,
+        log_every=1,
+        device="cpu",
+        callbacks=[recorder],
         use_installed_plugins=False,
     )
     trainer.train()

@@ -36,6 +36,7 @@ class ProgressBar:
 
     def __init__(self, trainer: Trainer) -> None:
         self._drawn = time.monotonic()
+        self._loss: list[str] = []
         self._scores = _newest_scores(trainer)
         total = _total_steps(trainer)
         self._knows_total = total is not None
@@ -66,23 +67,26 @@ class ProgressBar:
 
     def close(self, trainer: Trainer) -> None:
         logger.removeFilter(self._make_way)
-        self._bar.n = trainer.state.step
-        self._bar.bar_format = self._format(_TIME_TAKEN)
+        self._set(trainer, _TIME_TAKEN)  # with the loss last read: reading it now could raise where training failed
         self._bar.close()
 
     def _draw(self, trainer: Trainer, wording: str) -> None:
+        self._loss = [f"loss {number(trainer.epoch_loss.mean())}"]
+        self._set(trainer, wording)
+        self._bar.refresh()
+
+    def _set(self, trainer: Trainer, wording: str) -> None:
         bar, step = self._bar, trainer.state.step
         # Both may have changed: the terminal's width, and the total if a loader gave fewer batches than its length.
         columns, bar.total = _columns(), _total_steps(trainer) if self._knows_total else None
-        epoch, loss = epoch_of(trainer), f"loss {number(trainer.epoch_loss.mean())}"
-        room = columns - len(epoch) - _FRAME_WIDTH - len(f", {loss}")
+        epoch = epoch_of(trainer)
+        room = columns - len(epoch) - _FRAME_WIDTH - sum(len(f", {text}") for text in self._loss)
         scores = _fitting(self._scores, room)
         room -= sum(len(f", {score}") for score in scores)
         steps = f", step {step}" if bar.total is None else f", step {step:>{len(str(bar.total))}}/{bar.total}"
         bar.n, bar.ncols, bar.bar_format = step, columns, self._format(wording)
         bar.set_description_str(epoch + (steps if len(steps) <= room or not self._knows_total else ""), refresh=False)
-        bar.set_postfix_str(", ".join([loss, *scores]), refresh=False)
-        bar.refresh()
+        bar.set_postfix_str(", ".join([*self._loss, *scores]), refresh=False)
 
     def _format(self, wording: str) -> str:
         if self._knows_total:

@@ -107,7 +107,7 @@ class Patience(EarlyStopper):
             return
         names = [name for name in trainer.metrics.epoch_names if name != self.score]
         close = _close(self.score, names)
-        hint = f"did you mean {close!r}? Recorded" if close else "choose one of the recorded scores. They"
+        hint = f"did you mean {close!r}? Recorded" if close else "recorded"
         raise UsageError(
             f"Patience waits for the score {self.score!r}, which no epoch of {done} has recorded: {hint} are "
             f"{_listing(names)}."

@@ -73,7 +73,8 @@ class TableComparison(ArtifactGroup[TableData, TableValidation]):
     def load(self) -> Sequence[str]:
         table = read_csv(self.data.file, drop=self.data.drop, renumber=self.data.renumber)
         order = np.random.default_rng(self.seed).permutation(len(table))
-        held_out = int(len(table) * (1 - self.data.train_share))
+        # Rounded first: 10 * (1 - 0.8) is a little less than 2.
+        held_out = min(int(round(len(table) * (1 - self.data.train_share), 6)), len(table) - 1)
         self._train = table.take(np.sort(order[held_out:]))
         self._held_out: Table | None = table.take(np.sort(order[:held_out])) if held_out else None
         return table.warnings

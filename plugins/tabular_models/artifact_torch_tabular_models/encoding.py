@@ -15,15 +15,16 @@ from typing import Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from artifact_torch import DataError, UsageError
 from artifact_torch_table_comparison import ColumnSchema, Table, TableSchema
+
+from artifact_torch import DataError, UsageError
 
 KNOTS = 33
 """Points at which the quantile function inside a bin is kept."""
 
 ROWS_PER_CODE = 20
-"""Rows that a code of a column of numbers should have on average. With fewer, a model learns the training rows by
-heart: with one code a value, half of the rows generated after 300 rows of 8 columns were copies."""
+"""Rows that a code of a column of numbers should have on average. With fewer, a model learns rows by heart: on 275 rows
+of 8 columns, 30 epochs with a code for each value made 22 % of the generated rows copies, 40 with this limit 0.3 %."""
 
 ALWAYS_ALLOWED_CODES = 8
 """Codes that a column of numbers may have in the smallest table."""
@@ -267,7 +268,9 @@ class TableEncoder:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         """The encoder that ``to_json`` described."""
-        return cls(TableSchema.from_json(value["schema"]), tuple(_column_from_json(entry) for entry in value["columns"]))
+        return cls(
+            TableSchema.from_json(value["schema"]), tuple(_column_from_json(entry) for entry in value["columns"])
+        )
 
 
 def _column_from_json(value: dict[str, Any]) -> ColumnCodes:

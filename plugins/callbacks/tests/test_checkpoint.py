@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from artifact_torch_callbacks import Checkpoint
+
+from artifact_torch import Callback, DivergedError, EarlyStopper, RunDirectory, Trainer, UsageError, hookimpl
+from artifact_torch import registry as components
+from artifact_torch.config import validated_parameters
+from artifact_torch.testing import TinyModel, tiny_loader
+
+STEPS_PER_EPOCH = 4
+
+
+class StopAfter(EarlyStopper):
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def check(self, trainer: Trainer) -> str | None:
+        return "enough" if trainer.state.epochs_completed >= self.epochs else None
+
+
+class FailAt(Callback):
+    """Raises an error after a step."""
+
+    def __init__(self, step: int, error: BaseException) -> None:
+        self.step = step
+        self.error = error
+
+    @hookimpl
+    def execute_batch_postprocessing(self, trainer: Trainer) -> None:
+        if trainer.state.step == self.step:
+            raise self.error
+
+
+class OverflowAt(Callback):
+    """Makes the gradients of a step infinite, although its loss is finite."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    @hookimpl
+    def on_before_optimizer_step(self, trainer: Trainer) -> None:
+        if trainer.state.step + 1 == self.step:
+            for parameter in trainer.model.parameters():
+                parameter.grad = torch.full_like(parameter, torch.inf)
+
+
+class Counting(Callback):
+    """Counts epochs in ``execute_epoch_postprocessing`` and keeps the count in checkpoints."""
+
+    def __init__(self) -> None:
+        self.epochs = 0
+
+    @hookimpl
+    def execute_epoch_postprocessing(self, trainer: Trainer) -> None:
+        self.epochs += 1
+
+    @hookimpl
+    def on_save_checkpoint(self, trainer: Trainer) -> Mapping[str, Any]:
+        return {"epochs": self.epochs}
+
+    @hookimpl
+    def on_load_checkpoint(self, trainer: Trainer, state: Mapping[str, Any]) -> None:
+        self.epochs = state["epochs"]
+
+
+def new_trainer(root: Path, *callbacks: Callback | str, epochs: int = 5, **options: Any) -> Trainer:
+    run = RunDirectory.create(root=root)
+    return Trainer(TinyModel(), tiny_loader(), epochs=epochs, callbacks=callbacks, run=run, device="cpu", **options)
+
+
+def saved(trainer: Trainer) -> list[str]:
+    """The epochs after which there is a checkpoint."""
+    steps = [int(path.name.split("-")[-1]) for path in trainer.run.checkpoints.paths()]
+    return [f"{step / STEPS_PER_EPOCH:g}" for step in steps]
+
+
+def test_is_found_by_name_and_keeps_the_newest_three(tmp_path: Path) -> None:
+    assert components.get("callbacks", "checkpoint") is Checkpoint
+    trainer = new_trainer(tmp_path, "checkpoint")
+    trainer.train()
+    assert saved(trainer) == ["3", "4", "5"]
+
+
+def test_saves_every_period_and_after_the_last_epoch(tmp_path: Path) -> None:
+    trainer = new_trainer(tmp_path, Checkpoint(period=2, keep=None))
+    trainer.train()
+    assert saved(trainer) == ["2", "4", "5"]
+
+
+def test_saves_the_epoch_that_a_stopper_made_the_last_one(tmp_path: Path) -> None:
+    trainer = new_trainer(tmp_path, Checkpoint(period=2, keep=None), stoppers=[StopAfter(3)])
+    trainer.train()
+    assert saved(trainer) == ["2", "3"]
+
+
+def test_an_epoch_is_saved_once_even_if_a_stopper_ends_training_after_it(tmp_path: Path) -> None:
+    trainer = new_trainer(tmp_path, Checkpoint(period=2, keep=None), stoppers=[StopAfter(4)])
+    trainer.train()
+    assert saved(trainer) == ["2", "4"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no more"), KeyboardInterrupt()])
+def test_nothing_is_saved_once_training_has_failed(error: BaseException, tmp_path: Path) -> None:
+    trainer = new_trainer(tmp_path, Checkpoint(period=2, keep=None), FailAt(3 * STEPS_PER_EPOCH + 1, error))
+    with pytest.raises(type(error)):
+        trainer.train()
+    assert saved(trainer) == ["2"]
+
+
+def test_parameters_that_are_not_finite_are_not_saved(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trainer = new_trainer(tmp_path, Checkpoint(keep=1), OverflowAt(2 * STEPS_PER_EPOCH))
+    with pytest.raises(DivergedError):
+        trainer.train()
+    assert saved(trainer) == ["1"]
+    trainer.load_checkpoint()
+    assert all(bool(parameter.isfinite().all()) for parameter in trainer.model.parameters())
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert warnings == [
+        "No checkpoint was written after epoch 2: the parameter 'layers.1.weight' holds NaN or infinity. Earlier "
+        "checkpoints stay; lower the learning rate, or look for extreme values in the data."
+    ]
+
+
+def test_a_frozen_parameter_may_be_infinite(tmp_path: Path) -> None:
+    trainer = new_trainer(tmp_path, "checkpoint", epochs=1)
+    trainer.model.mask = torch.nn.Parameter(torch.tensor([0.0, -torch.inf]), requires_grad=False)
+    trainer.train()
+    assert saved(trainer) == ["1"]
+
+
+@pytest.mark.parametrize("checkpoint_first", [True, False])
+def test_what_other_plugins_did_in_the_epoch_is_in_the_checkpoint(checkpoint_first: bool, tmp_path: Path) -> None:
+    callbacks: list[Callback] = [Checkpoint(), Counting()]
+    trainer = new_trainer(tmp_path, *(callbacks if checkpoint_first else callbacks[::-1]), epochs=2)
+    trainer.train()
+    counting = Counting()
+    new_trainer(tmp_path, counting, epochs=2).load_checkpoint(trainer.run.checkpoints.directory)
+    assert counting.epochs == 2
+
+
+def test_a_resumed_training_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
+    whole = new_trainer(tmp_path, "checkpoint", epochs=4)
+    whole.train()
+    failing = new_trainer(tmp_path, "checkpoint", FailAt(2 * STEPS_PER_EPOCH + 3, RuntimeError("power cut")), epochs=4)
+    with pytest.raises(RuntimeError, match="power cut"):
+        failing.train()
+    resumed = new_trainer(tmp_path, "checkpoint", epochs=4)
+    resumed.load_checkpoint(failing.run.checkpoints.directory)
+    assert resumed.state.epochs_completed == 2
+    resumed.train()
+    for ours, theirs in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_training_that_is_complete_already_saves_nothing_again(tmp_path: Path) -> None:
+    trainer = new_trainer(tmp_path, "checkpoint", epochs=2)
+    trainer.train()
+    trainer.train()
+    assert saved(trainer) == ["1", "2"]
+
+
+def test_old_checkpoints_that_cannot_be_deleted_are_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trainer = new_trainer(tmp_path, Checkpoint(keep=1), epochs=1)
+    in_the_way = trainer.run.checkpoints.directory / "0001-step-000000001"
+    in_the_way.parent.mkdir()
+    in_the_way.write_text("not a checkpoint")
+    assert trainer.train().epochs == 1
+    assert saved(trainer)[-1] == "1"
+    assert f"old checkpoints in {in_the_way.parent} could not be deleted (Not a directory)" in caplog.text
+
+
+@pytest.mark.parametrize("options", [{"period": 0}, {"keep": 0}, {"keep": -1}])
+def test_arguments_out_of_range_are_refused(options: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match="at least 1"):
+        Checkpoint(**options)
+
+
+def test_parameters_are_taken_from_a_configuration() -> None:
+    parameters = validated_parameters(
+        Checkpoint, {"period": 5, "keep": 1}, source="test", section="callbacks.checkpoint"
+    )
+    checkpoint = Checkpoint(**parameters)
+    assert (checkpoint.period, checkpoint.keep) == (5, 1)
+
+
+DISK_FULL = """
+import resource, sys
+from artifact_torch import Callback, RunDirectory, Trainer, hookimpl
+from artifact_torch.testing import TinyModel, tiny_loader
+
+class FillDisk(Callback):
+    @hookimpl
+    def execute_epoch_preprocessing(self, trainer):
+        limit = {1: resource.RLIM_INFINITY, 2: 6000, 3: resource.RLIM_INFINITY}[trainer.state.epoch]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+run = RunDirectory.create(root=sys.argv[1])
+trainer = Trainer(TinyModel(), tiny_loader(), epochs=3, callbacks=["checkpoint", FillDisk()], run=run, device="cpu")
+print(trainer.train().epochs, *(path.name for path in run.checkpoints.paths()), trainer.load_checkpoint().name)
+print((run.path / "log.txt").read_text(), end="")
+"""
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_a_warning_and_leaves_earlier_checkpoints(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", DISK_FULL, str(tmp_path)]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert finished.returncode == 0, finished.stderr
+    summary, *log = finished.stdout.splitlines()
+    assert summary == "3 0001-step-000000004 0002-step-000000012 0002-step-000000012"
+    warnings = [line.split(" WARNING ")[1] for line in log if " WARNING " in line]
+    directory = next(tmp_path.glob("default/*/checkpoints"))
+    assert warnings == [
+        f"The checkpoint after epoch 2 could not be written to {directory} (File too large). Training goes on, and "
+        "earlier checkpoints stay."
+    ]
+    assert not list(directory.glob(".writing-*"))

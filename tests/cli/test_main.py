@@ -1,0 +1,190 @@
+"""The command line as a whole: what help says, what it costs, what mistakes and failures look like."""
+
+from __future__ import annotations
+
+import json
+import re
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import importlib_metadata
+import pytest
+
+from artifact_torch.cli.main import main
+
+COMMAND = Path(sys.executable).with_name("artifact-torch")
+HEAVY = {"torch", "pandas", "numpy", "pydantic", "pyarrow", "matplotlib", "artifact_core", "artifact_experiment"}
+LIGHT_COMMANDS = [["--help"], ["--version"], ["list-plugins"], ["list-plugins", "--json"]]
+MOST_CPU_SECONDS = 0.5
+
+
+def exit_code(*arguments):
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    return ended.value.code
+
+
+def small_table(path):
+    path.write_text("number,label\n" + "".join(f"{row % 7},{'ab'[row % 2]}\n" for row in range(40)))
+    return path
+
+
+def install(folder, monkeypatch, name, entry_points):
+    """Put a distribution of only metadata on the path."""
+    information = folder / f"{name}-2.5.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 2.5\n")
+    (information / "entry_points.txt").write_text(entry_points)
+    monkeypatch.syspath_prepend(folder)
+
+
+INTERRUPTING = """
+import signal
+
+from artifact_torch import Callback, hookimpl
+
+
+class Interrupting(Callback):
+    @hookimpl
+    def execute_epoch_postprocessing(self, trainer):
+        signal.raise_signal(signal.SIGINT)  # what Ctrl-C does
+"""
+
+
+def cpu_seconds(arguments):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([COMMAND, *arguments], check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@pytest.mark.parametrize("arguments", LIGHT_COMMANDS, ids=" ".join)
+def test_help_and_listing_import_nothing_heavy(arguments):
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", COMMAND, *arguments], check=True, capture_output=True, text=True
+    )
+    imported = set(re.findall(r"^import time:.*\|\s+(\w+)", done.stderr, flags=re.MULTILINE))
+    assert "artifact_torch" in imported
+    assert not imported & HEAVY
+    assert not {name for name in imported if name.startswith("artifact_torch_")}
+
+
+@pytest.mark.parametrize("arguments", LIGHT_COMMANDS, ids=" ".join)
+def test_help_and_listing_take_under_half_a_second_of_cpu(arguments):
+    # A busy machine may slow one start down.
+    assert cpu_seconds(arguments) < MOST_CPU_SECONDS or cpu_seconds(arguments) < MOST_CPU_SECONDS
+
+
+def test_help_lists_the_commands_of_the_core_and_of_plugins(capsys):
+    assert exit_code("--help") == 0
+    shown = capsys.readouterr()
+    for line in (r"train +Train, validate", r"generate +Write", r"list-plugins +Show", r"demo +\(from artifact-torch-"):
+        assert re.search(rf"^  {line}", shown.out, flags=re.MULTILINE)
+    assert "Exit codes: 0 done" in shown.out
+    assert not shown.err
+
+
+def test_every_command_has_help(capsys):
+    for command in ("demo", "generate", "list-plugins", "train"):
+        assert exit_code(command, "--help") == 0
+        assert capsys.readouterr().out.startswith(f"Usage: artifact-torch {command} ")
+
+
+def test_version_is_that_of_the_distribution(capsys):
+    assert exit_code("--version") == 0
+    assert capsys.readouterr().out.split()[-1] == importlib_metadata.version("artifact-torch")
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"), [("trian", " Did you mean 'train'?"), ("plugins", " Did you mean 'list-plugins'?"), ("x", "")]
+)
+def test_an_unknown_command_is_refused_with_the_nearest_one(command, hint, capsys):
+    assert exit_code(command) == 2
+    shown = capsys.readouterr()
+    assert shown.err.endswith(f"Error: There is no command {command!r}.{hint}\n")
+    assert not shown.out
+
+
+def test_an_unknown_option_is_wrong_usage(capsys):
+    assert exit_code("train", "--dta", "x.csv") == 2
+    assert "--data" in capsys.readouterr().err
+
+
+def test_a_command_of_a_plugin_runs_and_help_names_its_distribution(tmp_path, monkeypatch, capsys):
+    install(tmp_path / "site", monkeypatch, "greeter", "[artifact_torch.commands]\ngreet = greeter_for_test:greet\n")
+    (tmp_path / "site" / "greeter_for_test.py").write_text(
+        "import click\n\n\n@click.command()\n@click.argument('name')\ndef greet(name):\n    click.echo(f'Hi {name}')\n"
+    )
+    assert exit_code("--help") == 0
+    assert re.search(r"^  greet +\(from greeter\)$", capsys.readouterr().out, flags=re.MULTILINE)
+    assert "greeter_for_test" not in sys.modules
+    assert exit_code("greet", "Ada") == 0
+    assert capsys.readouterr().out == "Hi Ada\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("absent_module_for_test:command", "cannot be imported from absent_module_for_test:command"),
+        ("json:dumps", "is not a click command"),
+    ],
+)
+def test_a_broken_command_of_a_plugin_is_a_plugin_error(value, told, tmp_path, monkeypatch, capsys):
+    install(tmp_path / "site", monkeypatch, "broken", f"[artifact_torch.commands]\nshatter = {value}\n")
+    assert exit_code("shatter") == 4
+    shown = capsys.readouterr().err
+    assert told in shown
+    assert shown.count("\n") == 1
+
+
+def test_a_loss_that_diverges_has_its_exit_code_and_the_run_is_recorded_as_failed(tmp_path, capsys):
+    table, runs = small_table(tmp_path / "table.csv"), tmp_path / "runs"
+    options = ["--set", "training.learning_rate=1e30", "--set", "training.epochs=2", "--set", "validation.plots=[]"]
+    assert exit_code("train", "--data", table, "--runs", runs, *options) == 3
+    assert "loss became" in capsys.readouterr().err
+    (record,) = runs.glob("default/*/run.json")
+    assert json.loads(record.read_text())["status"] == "failed"
+
+
+def test_an_interrupted_training_has_its_exit_code_and_the_run_is_recorded_as_interrupted(
+    tmp_path, monkeypatch, capsys
+):
+    entry_points = "[artifact_torch.callbacks]\ninterrupting = interrupting_for_test:Interrupting\n"
+    install(tmp_path / "site", monkeypatch, "interrupting", entry_points)
+    (tmp_path / "site" / "interrupting_for_test.py").write_text(INTERRUPTING)
+    options = ["--set", "callbacks.interrupting={}", "--set", "validation.plots=[]"]
+    table, runs = small_table(tmp_path / "table.csv"), tmp_path / "runs"
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert exit_code("train", "--data", table, "--runs", runs, *options) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    shown = capsys.readouterr()
+    assert shown.err.endswith("Interrupted.\n")
+    assert not shown.out
+    (record,) = runs.glob("default/*/run.json")
+    assert json.loads(record.read_text())["status"] == "interrupted"
+    assert not list(runs.glob("default/*/synthetic.csv"))
+
+
+def test_an_aborted_prompt_counts_as_an_interrupt(tmp_path, monkeypatch, capsys):
+    install(tmp_path / "site", monkeypatch, "asker", "[artifact_torch.commands]\nask = asker_for_test:ask\n")
+    (tmp_path / "site" / "asker_for_test.py").write_text(
+        "import click\n\n\n@click.command()\ndef ask():\n    raise click.Abort\n"
+    )
+    assert exit_code("ask") == 130
+    assert capsys.readouterr().err == "Interrupted.\n"
+
+
+def test_a_reader_that_has_gone_ends_the_command_quietly():
+    with subprocess.Popen(
+        [COMMAND, "list-plugins", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as command:
+        assert command.stdout is not None
+        assert command.stderr is not None
+        command.stdout.close()
+        assert command.stderr.read() == b""
+    assert command.returncode == 1
