@@ -5,8 +5,9 @@ Names are imported when they are first used, so ``import artifact_torch`` import
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from artifact_torch.plugin.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from artifact_torch.cli.output import print_result as print_result
@@ -61,69 +62,59 @@ if TYPE_CHECKING:
     from artifact_torch.plugin.markers import hookimpl as hookimpl
     from artifact_torch.plugin.registry import registry as registry
 
-_MODULE_OF = {
-    "ArrayCallback": "artifact_torch.core.callback",
-    "ArrayCollectionCallback": "artifact_torch.core.callback",
-    "ArtifactGroup": "artifact_torch.core.artifact_group",
-    "ArtifactKind": "artifact_torch.core.results",
-    "ArtifactTorchError": "artifact_torch.errors",
-    "Artifacts": "artifact_torch.core.results",
-    "BatchLoader": "artifact_torch.core.data",
-    "Callback": "artifact_torch.core.callback",
-    "CheckpointError": "artifact_torch.errors",
-    "Conclusion": "artifact_torch.core.artifact_group",
-    "ConfigError": "artifact_torch.errors",
-    "DataError": "artifact_torch.errors",
-    "DataLoader": "artifact_torch.core.data",
-    "DataSplit": "artifact_torch.core.data",
-    "Dataset": "artifact_torch.core.data",
-    "DivergedError": "artifact_torch.errors",
-    "EarlyStopper": "artifact_torch.core.stopper",
-    "ExperimentConfig": "artifact_torch.config",
-    "ExperimentResult": "artifact_torch.experiment",
-    "GenerationParams": "artifact_torch.core.model",
-    "GenerativeModel": "artifact_torch.core.model",
-    "InMemoryDataLoader": "artifact_torch.core.data",
-    "IterableDataset": "artifact_torch.core.data",
-    "LoaderCallback": "artifact_torch.core.callback",
-    "MissingLossError": "artifact_torch.errors",
-    "Model": "artifact_torch.core.model",
-    "ModelInput": "artifact_torch.core.model",
-    "ModelOutput": "artifact_torch.core.model",
-    "OptionPath": "artifact_torch.core.options",
-    "Options": "artifact_torch.core.options",
-    "PlotCallback": "artifact_torch.core.callback",
-    "PlotCollectionCallback": "artifact_torch.core.callback",
-    "PluginError": "artifact_torch.errors",
-    "RunDirectory": "artifact_torch.core.run",
-    "ScoreCallback": "artifact_torch.core.callback",
-    "ScoreCollectionCallback": "artifact_torch.core.callback",
-    "Trainer": "artifact_torch.core.trainer",
-    "TrainerParts": "artifact_torch.core.artifact_group",
-    "TrainingResult": "artifact_torch.core.trainer",
-    "TrainingSettings": "artifact_torch.core.options",
-    "UsageError": "artifact_torch.errors",
-    "ValidationPlan": "artifact_torch.core.results",
-    "ValidationResults": "artifact_torch.core.results",
-    "ValidationRoutine": "artifact_torch.core.validation",
-    "adam": "artifact_torch.core.optimizer",
-    "hookimpl": "artifact_torch.plugin.markers",
-    "load_model": "artifact_torch.core.model",
-    "parse_config": "artifact_torch.config",
-    "print_result": "artifact_torch.cli.output",
-    "registry": "artifact_torch.plugin.registry",
-    "run_experiment": "artifact_torch.experiment",
-}
-
-
-def __getattr__(name: str) -> object:
-    module = _MODULE_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(module), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_MODULE_OF])
+__getattr__, __dir__ = lazy_attributes(
+    __name__,
+    {
+        "ArrayCallback": "artifact_torch.core.callback",
+        "ArrayCollectionCallback": "artifact_torch.core.callback",
+        "ArtifactGroup": "artifact_torch.core.artifact_group",
+        "ArtifactKind": "artifact_torch.core.results",
+        "ArtifactTorchError": "artifact_torch.errors",
+        "Artifacts": "artifact_torch.core.results",
+        "BatchLoader": "artifact_torch.core.data",
+        "Callback": "artifact_torch.core.callback",
+        "CheckpointError": "artifact_torch.errors",
+        "Conclusion": "artifact_torch.core.artifact_group",
+        "ConfigError": "artifact_torch.errors",
+        "DataError": "artifact_torch.errors",
+        "DataLoader": "artifact_torch.core.data",
+        "DataSplit": "artifact_torch.core.data",
+        "Dataset": "artifact_torch.core.data",
+        "DivergedError": "artifact_torch.errors",
+        "EarlyStopper": "artifact_torch.core.stopper",
+        "ExperimentConfig": "artifact_torch.config",
+        "ExperimentResult": "artifact_torch.experiment",
+        "GenerationParams": "artifact_torch.core.model",
+        "GenerativeModel": "artifact_torch.core.model",
+        "InMemoryDataLoader": "artifact_torch.core.data",
+        "IterableDataset": "artifact_torch.core.data",
+        "LoaderCallback": "artifact_torch.core.callback",
+        "MissingLossError": "artifact_torch.errors",
+        "Model": "artifact_torch.core.model",
+        "ModelInput": "artifact_torch.core.model",
+        "ModelOutput": "artifact_torch.core.model",
+        "OptionPath": "artifact_torch.core.options",
+        "Options": "artifact_torch.core.options",
+        "PlotCallback": "artifact_torch.core.callback",
+        "PlotCollectionCallback": "artifact_torch.core.callback",
+        "PluginError": "artifact_torch.errors",
+        "RunDirectory": "artifact_torch.core.run",
+        "ScoreCallback": "artifact_torch.core.callback",
+        "ScoreCollectionCallback": "artifact_torch.core.callback",
+        "Trainer": "artifact_torch.core.trainer",
+        "TrainerParts": "artifact_torch.core.artifact_group",
+        "TrainingResult": "artifact_torch.core.trainer",
+        "TrainingSettings": "artifact_torch.core.options",
+        "UsageError": "artifact_torch.errors",
+        "ValidationPlan": "artifact_torch.core.results",
+        "ValidationResults": "artifact_torch.core.results",
+        "ValidationRoutine": "artifact_torch.core.validation",
+        "adam": "artifact_torch.core.optimizer",
+        "hookimpl": "artifact_torch.plugin.markers",
+        "load_model": "artifact_torch.core.model",
+        "parse_config": "artifact_torch.config",
+        "print_result": "artifact_torch.cli.output",
+        "registry": "artifact_torch.plugin.registry",
+        "run_experiment": "artifact_torch.experiment",
+    },
+)

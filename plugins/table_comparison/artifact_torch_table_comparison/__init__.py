@@ -5,8 +5,9 @@ Names are imported when they are first used.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from artifact_torch.plugin.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from artifact_torch_table_comparison.model import TabularGenerativeModel as TabularGenerativeModel
@@ -20,21 +21,16 @@ if TYPE_CHECKING:
         TableComparisonValidationRoutine as TableComparisonValidationRoutine,
     )
 
-_MODULE_OF = {
-    "ColumnSchema": "schema",
-    "Table": "schema",
-    "TableComparisonTrainer": "trainer",
-    "TableComparisonValidationRoutine": "validation",
-    "TableSchema": "schema",
-    "TabularGenerativeModel": "model",
-    "read_csv": "reading",
-    "table_from_frame": "reading",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = lazy_attributes(
+    __name__,
+    {
+        "ColumnSchema": "artifact_torch_table_comparison.schema",
+        "Table": "artifact_torch_table_comparison.schema",
+        "TableComparisonTrainer": "artifact_torch_table_comparison.trainer",
+        "TableComparisonValidationRoutine": "artifact_torch_table_comparison.validation",
+        "TableSchema": "artifact_torch_table_comparison.schema",
+        "TabularGenerativeModel": "artifact_torch_table_comparison.model",
+        "read_csv": "artifact_torch_table_comparison.reading",
+        "table_from_frame": "artifact_torch_table_comparison.reading",
+    },
+)
