@@ -188,7 +188,7 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path, content, told):
 
 
 def test_a_file_that_is_missing_or_a_folder_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="no configuration file .*check the path"):
+    with pytest.raises(ConfigError, match=r"no configuration file .*check the path"):
         load_config(tmp_path / "absent.toml")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(tmp_path)

@@ -159,7 +159,7 @@ def test_column_flags_do_not_go_with_a_configuration(flag, capfd):
         ("model.latent_size='a'", "latent_size = 'a' in [model]: input should be a valid integer."),
         ("model.latent_size=0", "latent_size is 0"),
         ("model.name=vea", "no model named 'vea': did you mean 'vae'?"),
-        ("experiment.group=table", "no artifact group named 'table': did you mean 'table_comparison'?"),
+        ("experiment.group=table_compare", "no artifact group named 'table_compare': did you mean 'table_comparison'?"),
         ("stoppers.patince.epochs=3", "no stopper named 'patince': did you mean 'patience'?"),
         ("stoppers.patience.epoch=3", "unknown key 'epoch' in [stoppers.patience]: did you mean 'epochs'?"),
         ("stoppers.patience.epochs=0", "at least 1 epoch, not 0"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from artifact_torch_callbacks.wording import duration, epoch_of, number, shown_scores
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["ProgressLines"]
 
 _NUMBER_WIDTH = 8
+_TIMES_WIDTH = len("10 s, 10 min 00 s left")
 
 
 class ProgressLines:
@@ -33,17 +35,18 @@ class ProgressLines:
 
     def epoch_done(self, trainer: Trainer) -> None:
         now = time.monotonic()
-        parts = [epoch_of(trainer), *self._columns(trainer), self._times(trainer, now)]
+        scores = trainer.metrics.of_epoch(trainer.state.epoch)
+        loss = f"loss {number(scores.get('train/loss', math.nan)):>{_NUMBER_WIDTH}}"
+        times = f"{self._times(trainer, now):<{_TIMES_WIDTH}}"
         self._epoch_start = now
-        print("  ".join(parts), file=sys.stderr, flush=True)
+        print("  ".join([epoch_of(trainer), loss, times, *self._columns(scores)]).rstrip(), file=sys.stderr, flush=True)
 
     def close(self, trainer: Trainer) -> None:
         pass
 
-    def _columns(self, trainer: Trainer) -> list[str]:
-        scores = trainer.metrics.of_epoch(trainer.state.epoch)
+    def _columns(self, scores: Mapping[str, float]) -> list[str]:
         self._names += [name for name in scores if name not in self._names]
-        columns = [f"loss {number(scores.get('train/loss', math.nan)):>{_NUMBER_WIDTH}}"]
+        columns: list[str] = []
         for name in shown_scores(self._names):
             # An epoch that was not validated leaves the column blank: an older score would be taken for its own.
             text = f"{name} {number(scores[name]):>{_NUMBER_WIDTH}}" if name in scores else ""

@@ -14,6 +14,7 @@ from pydantic import Field
 from artifact_torch import (
     ArtifactGroup,
     Conclusion,
+    DataError,
     DataSplit,
     GenerationParams,
     Model,
@@ -121,6 +122,9 @@ class TableComparison(ArtifactGroup[TableData, TableValidation]):
     @classmethod
     def generate(cls, model: Model, params: GenerationParams, path: Path) -> None:
         tabular = cast("TabularGenerativeModel", model)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{path} cannot be written ({error.strerror}): choose a place you can write to") from error
         with torch.no_grad():
             tabular.schema.write_csv(tabular.generate(params), path)

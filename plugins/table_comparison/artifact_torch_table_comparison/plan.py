@@ -23,7 +23,7 @@ from artifact_experiment.table_comparison import (
     TabularDataSpec,
 )
 
-from artifact_torch import ConfigError, ValidationPlan
+from artifact_torch import ConfigError, DataError, ValidationPlan
 from artifact_torch_table_comparison.artifacts import ComparisonArtifacts
 from artifact_torch_table_comparison.comparison import comparable_frames
 from artifact_torch_table_comparison.schema import TableSchema
@@ -37,7 +37,8 @@ def comparison_plan(artifacts: ComparisonArtifacts, real: pd.DataFrame, schema: 
     """A plan that computes ``artifacts``, for comparisons with tables like ``real``.
 
     Raises:
-        ConfigError: artifact-core has no artifact of a name, or ``real`` has no value to compare.
+        ConfigError: artifact-core has no artifact of a name.
+        DataError: ``real`` has no value to compare.
     """
     scores = _types(TableComparisonScoreType, artifacts.scores, "score")
     arrays = _types(TableComparisonArrayType, artifacts.arrays, "array")
@@ -72,6 +73,11 @@ def comparison_plan(artifacts: ComparisonArtifacts, real: pd.DataFrame, schema: 
             return plot_collections
 
     frame, _, continuous, categorical = comparable_frames(real, real, schema)
+    if not (continuous or categorical):
+        raise DataError(
+            f"None of the {len(real):,} rows to compare with has a number, and they have no other columns: "
+            "give more rows that have values"
+        )
     specification = TabularDataSpec.from_df(frame, cts_features=continuous, cat_features=categorical)
     return cast("ValidationPlan", ChosenPlan.create(resource_spec=specification))
 

@@ -20,7 +20,7 @@ from artifact_torch import (
 )
 from artifact_torch_table_comparison.artifacts import ComparisonArtifacts
 from artifact_torch_table_comparison.model import TabularGenerativeModel
-from artifact_torch_table_comparison.schema import Table
+from artifact_torch_table_comparison.schema import Table, TableSchema
 
 __all__ = ["TableComparisonValidationRoutine"]
 
@@ -33,7 +33,7 @@ class TableComparisonValidationRoutine(ValidationRoutine):
 
     Args:
         train: the rows that the model is trained on.
-        held_out: rows that it does not see, or None.
+        held_out: rows that it does not see, or None; they are left out of account if they hold nothing to compare.
         artifacts: what to compute against the training rows; of the held-out rows only the scores are computed.
         max_rows: how many rows of each table to compare, at most.
         seed: chooses the rows, and seeds generation.
@@ -58,8 +58,9 @@ class TableComparisonValidationRoutine(ValidationRoutine):
         self._schema = train.schema
         self._seed = seed
         self._real = {DataSplit.TRAIN: _sample(train, max_rows, seed)}
-        if held_out is not None and len(held_out) > 1:
-            self._real[DataSplit.VALIDATION] = _sample(held_out, max_rows, seed)
+        rows = None if held_out is None else _sample(held_out, max_rows, seed)
+        if rows is not None and len(rows) > 1 and _has_values(rows, self._schema):
+            self._real[DataSplit.VALIDATION] = rows
         self._synthetic: pd.DataFrame | None = None
 
     def evaluate(self, trainer: Trainer) -> ValidationResults:
@@ -94,3 +95,8 @@ def _sample(table: Table, max_rows: int, seed: int) -> pd.DataFrame:
         return table.frame
     rows = np.random.default_rng(seed).choice(len(table), size=max_rows, replace=False)
     return table.take(np.sort(rows)).frame
+
+
+def _has_values(frame: pd.DataFrame, schema: TableSchema) -> bool:
+    """Whether there is anything to compare: missing numbers alone are nothing, missing labels are a label."""
+    return any(not column.is_numeric or bool(frame[column.name].notna().any()) for column in schema.modelled)
