@@ -39,7 +39,7 @@ format: setup
 build: setup
 	rm -rf dist
 	for project in . $(patsubst %/pyproject.toml,%,$(PLUGINS)); do \
-		$(BIN)/python -m build --quiet --outdir dist $$project || exit 1; done
+		$(BIN)/python -m build --quiet --no-isolation --outdir dist $$project || exit 1; done
 	$(BIN)/twine check --strict dist/*
 
 clean:

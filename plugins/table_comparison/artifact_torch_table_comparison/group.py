@@ -72,12 +72,15 @@ class TableComparison(ArtifactGroup[TableData, TableValidation]):
     sample_suffix = ".csv"
 
     def load(self) -> Sequence[str]:
+        from artifact_torch_table_comparison.plan import ChosenTypes
+
         table = read_csv(self.data.file, drop=self.data.drop, renumber=self.data.renumber)
         order = np.random.default_rng(self.seed).permutation(len(table))
         # Rounded first: 10 * (1 - 0.8) is a little less than 2.
         held_out = min(int(round(len(table) * (1 - self.data.train_share), 6)), len(table) - 1)
         self._train = table.take(np.sort(order[held_out:]))
         self._held_out: Table | None = table.take(np.sort(order[:held_out])) if held_out else None
+        ChosenTypes.of(self.validation)  # a name that artifact-core does not have is refused here
         return table.warnings
 
     def default_settings(self) -> TrainingSettings:

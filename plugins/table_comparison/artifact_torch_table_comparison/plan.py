@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
-from typing import TypeVar, cast
+from typing import Self, TypeVar, cast
 
 import pandas as pd
 from artifact_experiment.table_comparison import (
@@ -28,9 +29,37 @@ from artifact_torch_table_comparison.artifacts import ComparisonArtifacts
 from artifact_torch_table_comparison.comparison import comparable_frames
 from artifact_torch_table_comparison.schema import TableSchema
 
-__all__ = ["compare", "comparison_plan"]
+__all__ = ["ChosenTypes", "compare", "comparison_plan"]
 
 TypeT = TypeVar("TypeT", bound=Enum)
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenTypes:
+    """Artifacts as artifact-core's own types."""
+
+    scores: list[TableComparisonScoreType]
+    arrays: list[TableComparisonArrayType]
+    plots: list[TableComparisonPlotType]
+    score_collections: list[TableComparisonScoreCollectionType]
+    array_collections: list[TableComparisonArrayCollectionType]
+    plot_collections: list[TableComparisonPlotCollectionType]
+
+    @classmethod
+    def of(cls, artifacts: ComparisonArtifacts) -> Self:
+        """Look the names up.
+
+        Raises:
+            ConfigError: artifact-core has no artifact of a name.
+        """
+        return cls(
+            _types(TableComparisonScoreType, artifacts.scores, "score"),
+            _types(TableComparisonArrayType, artifacts.arrays, "array"),
+            _types(TableComparisonPlotType, artifacts.plots, "plot"),
+            _types(TableComparisonScoreCollectionType, artifacts.score_collections, "score collection"),
+            _types(TableComparisonArrayCollectionType, artifacts.array_collections, "array collection"),
+            _types(TableComparisonPlotCollectionType, artifacts.plot_collections, "plot collection"),
+        )
 
 
 def comparison_plan(artifacts: ComparisonArtifacts, real: pd.DataFrame, schema: TableSchema) -> ValidationPlan:
@@ -40,37 +69,32 @@ def comparison_plan(artifacts: ComparisonArtifacts, real: pd.DataFrame, schema: 
         ConfigError: artifact-core has no artifact of a name.
         DataError: ``real`` has no value to compare.
     """
-    scores = _types(TableComparisonScoreType, artifacts.scores, "score")
-    arrays = _types(TableComparisonArrayType, artifacts.arrays, "array")
-    plots = _types(TableComparisonPlotType, artifacts.plots, "plot")
-    score_collections = _types(TableComparisonScoreCollectionType, artifacts.score_collections, "score collection")
-    array_collections = _types(TableComparisonArrayCollectionType, artifacts.array_collections, "array collection")
-    plot_collections = _types(TableComparisonPlotCollectionType, artifacts.plot_collections, "plot collection")
+    chosen = ChosenTypes.of(artifacts)
 
     class ChosenPlan(TableComparisonPlan):
         @staticmethod
         def _get_score_types() -> list[TableComparisonScoreType]:
-            return scores
+            return chosen.scores
 
         @staticmethod
         def _get_array_types() -> list[TableComparisonArrayType]:
-            return arrays
+            return chosen.arrays
 
         @staticmethod
         def _get_plot_types() -> list[TableComparisonPlotType]:
-            return plots
+            return chosen.plots
 
         @staticmethod
         def _get_score_collection_types() -> list[TableComparisonScoreCollectionType]:
-            return score_collections
+            return chosen.score_collections
 
         @staticmethod
         def _get_array_collection_types() -> list[TableComparisonArrayCollectionType]:
-            return array_collections
+            return chosen.array_collections
 
         @staticmethod
         def _get_plot_collection_types() -> list[TableComparisonPlotCollectionType]:
-            return plot_collections
+            return chosen.plot_collections
 
     frame, _, continuous, categorical = comparable_frames(real, real, schema)
     if not (continuous or categorical):
@@ -101,7 +125,7 @@ def _types(kind: type[TypeT], names: Sequence[str], word: str) -> list[TypeT]:
     known = {member.name: member for member in kind}
     for name in names:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            close = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.5)
             hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known)) or 'none'}."
             raise ConfigError(f"artifact-core has no {word} of tables named {name!r}: {hint}")
     return [known[name] for name in names]
