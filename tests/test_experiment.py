@@ -22,6 +22,14 @@ from artifact_torch import (
 )
 from artifact_torch.experiment import generate_from_run
 
+SCRIBE = """
+from artifact_torch import hookimpl
+
+
+@hookimpl
+def log_epoch_metrics(trainer):
+    return {"written": trainer.state.epoch}
+"""
 NOTHING = {"scores": [], "score_collections": [], "plots": []}
 
 
@@ -44,15 +52,6 @@ def described(table, **sections):
     """Two epochs on the table, validated by nothing."""
     sections.setdefault("training", {"epochs": 2})
     return parse_config({"data": {"file": str(table)}, "validation": NOTHING, **sections})
-
-
-def install(folder, monkeypatch, name, entry_points):
-    """Put a distribution of only metadata on the path."""
-    information = folder / f"{name}-2.5.dist-info"
-    information.mkdir(parents=True)
-    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 2.5\n")
-    (information / "entry_points.txt").write_text(entry_points)
-    monkeypatch.syspath_prepend(folder)
 
 
 def metrics_of(run_directory):
@@ -160,23 +159,21 @@ def test_the_name_of_no_component_is_a_mistake_in_the_description(sections, told
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_name_that_two_distributions_use_is_a_plugin_error(table, tmp_path, monkeypatch):
-    install(tmp_path / "site", monkeypatch, "rival", "[artifact_torch.stoppers]\npatience = rival:Patience\n")
+def test_a_name_that_two_distributions_use_is_a_plugin_error(table, tmp_path, install):
+    install("rival", {"artifact_torch.stoppers": {"patience": "rival:Patience"}})
     with pytest.raises(PluginError, match="write artifact-torch-stoppers:patience or rival:patience"):
         run_experiment(described(table, stoppers={"patience": {}}), root=tmp_path / "runs")
 
 
-def test_a_component_that_cannot_be_imported_is_a_plugin_error(table, tmp_path, monkeypatch):
-    install(tmp_path / "site", monkeypatch, "cracked", "[artifact_torch.models]\ncracked = absent_for_test:Model\n")
+def test_a_component_that_cannot_be_imported_is_a_plugin_error(table, tmp_path, install):
+    install("cracked", {"artifact_torch.models": {"cracked": "absent_for_test:Model"}})
     with pytest.raises(PluginError, match="cannot be imported from absent_for_test:Model"):
         run_experiment(described(table, model={"name": "cracked"}), root=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_model_of_another_domain_is_refused(table, tmp_path, monkeypatch):
-    install(
-        tmp_path / "site", monkeypatch, "tiny", "[artifact_torch.models]\ntiny = artifact_torch.testing:TinyModel\n"
-    )
+def test_a_model_of_another_domain_is_refused(table, tmp_path, install):
+    install("tiny", {"artifact_torch.models": {"tiny": "artifact_torch.testing:TinyModel"}})
     with pytest.raises(ConfigError, match="'tiny' cannot be used here: it is not a TabularGenerativeModel"):
         run_experiment(described(table, model={"name": "tiny"}), root=tmp_path / "runs")
 
@@ -209,12 +206,9 @@ def test_a_run_that_fails_while_training_stays_with_its_record(table, tmp_path):
         generate_from_run(path.parent, GenerationParams(num_samples=3))
 
 
-def test_installed_hook_plugins_take_part(table, tmp_path, monkeypatch):
-    install(tmp_path / "site", monkeypatch, "scribe", "[artifact_torch.plugins]\nscribe = scribe_for_test\n")
-    (tmp_path / "site" / "scribe_for_test.py").write_text(
-        "from artifact_torch import hookimpl\n\n\n@hookimpl\ndef log_epoch_metrics(trainer):\n"
-        "    return {'written': trainer.state.epoch}\n"
-    )
+def test_installed_hook_plugins_take_part(table, tmp_path, install):
+    plugins = {"artifact_torch.plugins": {"scribe": "scribe_for_test"}}
+    install("scribe", plugins, version="2.5", scribe_for_test=SCRIBE)
     result = run_experiment(described(table), root=tmp_path / "runs")
     written = [line["value"] for line in metrics_of(result.run_directory) if line["name"] == "written"]
     assert written == [1.0, 2.0]

@@ -32,15 +32,6 @@ def shown(capsys, *arguments):
     return captured.out
 
 
-def install(folder, monkeypatch, name, entry_points):
-    """Put a distribution of only metadata on the path: nothing that it declares can be imported."""
-    information = folder / f"{name}-2.5.dist-info"
-    information.mkdir(parents=True)
-    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 2.5\n")
-    (information / "entry_points.txt").write_text(entry_points)
-    monkeypatch.syspath_prepend(folder)
-
-
 def test_the_json_lists_every_standard_plugin(capsys):
     listed = json.loads(shown(capsys, "--json"))
     assert isinstance(listed["schema"], int)
@@ -80,15 +71,15 @@ def test_an_unknown_kind_is_refused_with_the_known_ones(capsys):
     assert all(kind in told for kind in GROUPS)
 
 
-def test_a_plugin_that_cannot_be_imported_is_listed_without_trying(tmp_path, monkeypatch, capsys):
-    install(tmp_path, monkeypatch, "hollow", "[artifact_torch.plugins]\nhollow = no_such_module_for_test\n")
+def test_a_plugin_that_cannot_be_imported_is_listed_without_trying(install, capsys):
+    install("hollow", {"artifact_torch.plugins": {"hollow": "no_such_module_for_test"}}, version="2.5")
     (row,) = [row for row in json.loads(shown(capsys, "--json"))["plugins"] if row["name"] == "hollow"]
     assert (row["distribution"], row["version"], row["status"]) == ("hollow", "2.5", "installed")
     assert "no_such_module_for_test" not in sys.modules
 
 
-def test_two_distributions_with_one_name_are_shown_as_a_conflict(tmp_path, monkeypatch, capsys):
-    install(tmp_path, monkeypatch, "rival", "[artifact_torch.stoppers]\npatience = rival:Patience\n")
+def test_two_distributions_with_one_name_are_shown_as_a_conflict(install, capsys):
+    install("rival", {"artifact_torch.stoppers": {"patience": "rival:Patience"}})
     rows = json.loads(shown(capsys, "--kind", "stoppers", "--json"))["plugins"]
     status = {(row["distribution"], row["name"]): row["status"] for row in rows}
     assert status["rival", "patience"] == status["artifact-torch-stoppers", "patience"] == "conflict"

@@ -32,14 +32,24 @@ def small_table(path):
     return path
 
 
-def install(folder, monkeypatch, name, entry_points):
-    """Put a distribution of only metadata on the path."""
-    information = folder / f"{name}-2.5.dist-info"
-    information.mkdir(parents=True)
-    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 2.5\n")
-    (information / "entry_points.txt").write_text(entry_points)
-    monkeypatch.syspath_prepend(folder)
+GREETER = """
+import click
 
+
+@click.command()
+@click.argument("name")
+def greet(name):
+    click.echo(f"Hi {name}")
+"""
+
+ASKER = """
+import click
+
+
+@click.command()
+def ask():
+    raise click.Abort
+"""
 
 INTERRUPTING = """
 import signal
@@ -113,11 +123,8 @@ def test_an_unknown_option_is_wrong_usage(capsys):
     assert "--data" in capsys.readouterr().err
 
 
-def test_a_command_of_a_plugin_runs_and_help_names_its_distribution(tmp_path, monkeypatch, capsys):
-    install(tmp_path / "site", monkeypatch, "greeter", "[artifact_torch.commands]\ngreet = greeter_for_test:greet\n")
-    (tmp_path / "site" / "greeter_for_test.py").write_text(
-        "import click\n\n\n@click.command()\n@click.argument('name')\ndef greet(name):\n    click.echo(f'Hi {name}')\n"
-    )
+def test_a_command_of_a_plugin_runs_and_help_names_its_distribution(install, capsys):
+    install("greeter", {"artifact_torch.commands": {"greet": "greeter_for_test:greet"}}, greeter_for_test=GREETER)
     assert exit_code("--help") == 0
     assert re.search(r"^  greet +\(from greeter\)$", capsys.readouterr().out, flags=re.MULTILINE)
     assert "greeter_for_test" not in sys.modules
@@ -132,8 +139,8 @@ def test_a_command_of_a_plugin_runs_and_help_names_its_distribution(tmp_path, mo
         ("json:dumps", "is not a click command"),
     ],
 )
-def test_a_broken_command_of_a_plugin_is_a_plugin_error(value, told, tmp_path, monkeypatch, capsys):
-    install(tmp_path / "site", monkeypatch, "broken", f"[artifact_torch.commands]\nshatter = {value}\n")
+def test_a_broken_command_of_a_plugin_is_a_plugin_error(value, told, install, capsys):
+    install("broken", {"artifact_torch.commands": {"shatter": value}})
     assert exit_code("shatter") == 4
     shown = capsys.readouterr().err
     assert told in shown
@@ -149,12 +156,9 @@ def test_a_loss_that_diverges_has_its_exit_code_and_the_run_is_recorded_as_faile
     assert json.loads(record.read_text())["status"] == "failed"
 
 
-def test_an_interrupted_training_has_its_exit_code_and_the_run_is_recorded_as_interrupted(
-    tmp_path, monkeypatch, capsys
-):
-    entry_points = "[artifact_torch.callbacks]\ninterrupting = interrupting_for_test:Interrupting\n"
-    install(tmp_path / "site", monkeypatch, "interrupting", entry_points)
-    (tmp_path / "site" / "interrupting_for_test.py").write_text(INTERRUPTING)
+def test_an_interrupted_training_has_its_exit_code_and_the_run_is_recorded_as_interrupted(tmp_path, install, capsys):
+    callbacks = {"artifact_torch.callbacks": {"interrupting": "interrupting_for_test:Interrupting"}}
+    install("interrupting", callbacks, interrupting_for_test=INTERRUPTING)
     options = ["--set", "callbacks.interrupting={}", "--set", "validation.plots=[]"]
     table, runs = small_table(tmp_path / "table.csv"), tmp_path / "runs"
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -170,11 +174,8 @@ def test_an_interrupted_training_has_its_exit_code_and_the_run_is_recorded_as_in
     assert not list(runs.glob("default/*/synthetic.csv"))
 
 
-def test_an_aborted_prompt_counts_as_an_interrupt(tmp_path, monkeypatch, capsys):
-    install(tmp_path / "site", monkeypatch, "asker", "[artifact_torch.commands]\nask = asker_for_test:ask\n")
-    (tmp_path / "site" / "asker_for_test.py").write_text(
-        "import click\n\n\n@click.command()\ndef ask():\n    raise click.Abort\n"
-    )
+def test_an_aborted_prompt_counts_as_an_interrupt(install, capsys):
+    install("asker", {"artifact_torch.commands": {"ask": "asker_for_test:ask"}}, asker_for_test=ASKER)
     assert exit_code("ask") == 130
     assert capsys.readouterr().err == "Interrupted.\n"
 

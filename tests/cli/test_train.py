@@ -212,12 +212,8 @@ def test_runs_cannot_be_kept_below_a_file(table, capfd):
     assert "cannot be made" in capfd.readouterr().err
 
 
-def test_a_broken_plugin_that_is_chosen_is_a_plugin_error(table, tmp_path, monkeypatch, capfd):
-    information = tmp_path / "site" / "cracked-2.5.dist-info"
-    information.mkdir(parents=True)
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: cracked\nVersion: 2.5\n")
-    (information / "entry_points.txt").write_text("[artifact_torch.models]\ncracked = absent_module_for_test:Model\n")
-    monkeypatch.syspath_prepend(tmp_path / "site")
+def test_a_broken_plugin_that_is_chosen_is_a_plugin_error(table, tmp_path, install, capfd):
+    install("cracked", {"artifact_torch.models": {"cracked": "absent_module_for_test:Model"}})
     assert exit_code("--data", table, "--runs", tmp_path / "runs", "--set", "model.name=cracked") == 4
     assert "cannot be imported from absent_module_for_test:Model" in capfd.readouterr().err
     assert not (tmp_path / "runs").exists()

@@ -504,3 +504,15 @@ def test_a_plugin_registered_during_an_epoch_takes_part_from_the_next(make_train
 
     make_trainer(callbacks=[Registering()]).train()
     assert len(events) == 4
+
+
+HOT_HOOKS = ["execute_batch_preprocessing", "on_before_optimizer_step", "execute_batch_postprocessing"]
+
+
+@pytest.mark.parametrize("hook", HOT_HOOKS)
+@pytest.mark.parametrize("inner", [0, 2])
+def test_a_wrapper_of_a_hot_hook_runs_once_around_all_implementations(make_trainer, hook, inner):
+    events = []
+    plugins = [event_plugin("inner", hook, events) for _ in range(inner)]
+    make_trainer(loader=tiny_loader(16), epochs=1, callbacks=[*plugins, wrapper_plugin(hook, events)]).train()
+    assert events == ["before", *["inner"] * inner, "after"]

@@ -103,11 +103,16 @@ class TableComparisonTrainer(Trainer[InputT, OutputT]):
 
 
 def settings_for(num_rows: int) -> TrainingSettings:
-    """Settings that suit a table of so many rows: about as many steps for a small table as for a large one."""
+    """Settings that suit a table of so many rows.
+
+    Measured with ``vae`` on tables of 275 to 28,439 rows. A small table is not trained for longer: beyond some thirty
+    epochs the cost of rows that were held out rises, and generated rows begin to repeat the training rows.
+    """
     if num_rows >= 10_000:
-        return TrainingSettings(epochs=25, batch_size=512, learning_rate=8e-3)
-    batch_size = min(512, max(16, num_rows // 20))
-    return TrainingSettings(epochs=max(25, min(300, 250_000 // num_rows)), batch_size=batch_size, learning_rate=4e-3)
+        return TrainingSettings(epochs=16, batch_size=512, learning_rate=1.5e-2)
+    if num_rows >= 2_000:
+        return TrainingSettings(epochs=20, batch_size=256, learning_rate=1e-2)
+    return TrainingSettings(epochs=30, batch_size=min(64, max(16, num_rows // 8)), learning_rate=8e-3)
 
 
 def _loader(
