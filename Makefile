@@ -23,6 +23,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(PLUGINS)
 		--group dev -e . $(patsubst %/pyproject.toml,-e ./%,$(PLUGINS))
 	touch $@
 
+# Tests run side by side already: with more threads each, they would hold each other up.
+test: export OMP_NUM_THREADS = 1
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 

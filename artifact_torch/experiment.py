@@ -18,6 +18,7 @@ from artifact_torch.core.model import GenerationParams, Model, load_model
 from artifact_torch.core.random_state import seed_everything
 from artifact_torch.core.run import RunDirectory
 from artifact_torch.core.stopper import EarlyStopper
+from artifact_torch.core.storage import json_number
 from artifact_torch.errors import ConfigError, DataError, PluginError
 from artifact_torch.plugin.discovery import discover
 from artifact_torch.plugin.registry import registry
@@ -120,7 +121,8 @@ def run_experiment(
     trained = trainer.train()
     conclusion = group.conclude(trainer, config.generation.num_samples)
     samples = None if conclusion.samples is None else str(conclusion.samples.relative_to(run.path))
-    run.update(scores=conclusion.scores, samples=samples)
+    scores = {name: json_number(score) for name, score in conclusion.scores.items()}
+    run.update(scores=scores, samples=samples)
     return ExperimentResult(
         run_directory=run.path,
         epochs=trained.epochs,

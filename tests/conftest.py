@@ -22,7 +22,7 @@ def _runs_in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _few_threads() -> None:
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # tests run side by side, and threads of one hold up those of another
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,14 +22,15 @@ def print_json(value: dict[str, Any]) -> None:
 def print_result(result: ExperimentResult, *, as_json: bool) -> None:
     """Say what was made, where it is and how good it is."""
     if as_json:
+        from artifact_torch.core.storage import json_number
+
         print_json(
             {
                 "run_dir": str(result.run_directory),
                 "epochs": result.epochs,
                 "seconds": round(result.seconds, 2),
                 "reason": result.reason,
-                # JSON has no NaN: a score that could not be computed is null.
-                "scores": {name: score if math.isfinite(score) else None for name, score in result.scores.items()},
+                "scores": {name: json_number(score) for name, score in result.scores.items()},
                 "synthetic": None if result.samples is None else str(result.samples),
                 "plots": [str(path) for path in result.plots],
                 "warnings": list(result.warnings),

@@ -142,6 +142,8 @@ class InMemoryDataLoader(BatchLoader[InputT]):
     def batches(self, epoch: int, *, start: int = 0, device: torch.device | None = None) -> Iterator[InputT]:
         order = torch.randperm(self.num_samples, generator=_generator(self._seed, epoch)) if self._shuffle else None
         items = tuple(self._tensors.items())
+        if order is not None:
+            order = order.to(items[0][1].device)
         for number in range(start, len(self)):
             rows = slice(number * self.batch_size, (number + 1) * self.batch_size)
             if order is None:

@@ -68,7 +68,7 @@ def _close_record(trainer: Trainer, reason: str, error: BaseException | None) ->
         logger.error("The run's record could not be written: %s", failure)  # noqa: TRY400 - the first error is raised
 
 
-def _report(failures: list[Exception], error: BaseException | None) -> None:
+def _report(failures: list[BaseException], error: BaseException | None) -> None:
     for failure in failures:
         if failure is not error:
             logger.error("A plugin failed while the run was ending: %s: %s", type(failure).__name__, failure)

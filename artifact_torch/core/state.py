@@ -29,6 +29,7 @@ class TrainingState:
         epochs_completed: epochs whose batches and validation are done.
         step: optimizer steps done.
         step_in_epoch: batches done in the epoch in progress; 0 between epochs.
+        validated_step: the step after which validation was last done; -1 before the first.
         seconds: time spent in training, over all processes that worked on this run.
     """
 
@@ -36,6 +37,7 @@ class TrainingState:
     epochs_completed: int = 0
     step: int = 0
     step_in_epoch: int = 0
+    validated_step: int = -1
     seconds: float = 0.0
 
     def begin_epoch(self) -> bool:

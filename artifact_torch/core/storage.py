@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import uuid
@@ -110,6 +111,11 @@ def write_json(path: Path, value: JsonDict) -> None:
     sync_directory(path.parent)
 
 
+def json_number(value: float) -> float | None:
+    """A number as JSON can hold it: None, which JSON calls null, for NaN and infinity."""
+    return value if math.isfinite(value) else None
+
+
 def sync_directory(path: Path) -> None:
     """Flush a directory's entries to disk, so that a rename in it survives a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -123,7 +129,11 @@ def _move_into_place(working: Path, path: Path) -> None:
     if path.exists():
         replaced = path.parent / f"{TEMPORARY_PREFIX}{path.name}-{uuid.uuid4().hex[:8]}"
         path.rename(replaced)
-        working.rename(path)
+        try:
+            working.rename(path)
+        except OSError:
+            replaced.rename(path)
+            raise
         shutil.rmtree(replaced)
     else:
         working.rename(path)

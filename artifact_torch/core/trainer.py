@@ -90,7 +90,8 @@ class Trainer(Generic[InputT, OutputT]):
         scheduler: a learning rate scheduler of ``optimizer``.
         scheduler_interval: whether the scheduler steps after each ``"epoch"`` or each ``"step"``.
         validation: what to validate and when; by default what the callbacks and plugins ask for, each epoch.
-        callbacks: objects with hook implementations, or names of installed ones that need no parameter.
+        callbacks: objects with hook implementations, or names of installed ones that need no parameter; they are called
+            in this order.
         stoppers: asked after each epoch whether to stop; objects, or names as with ``callbacks``.
         device: ``"auto"`` takes an accelerator if there is one.
         seed: fixes the random state of Python, numpy and torch when training starts.
@@ -146,9 +147,9 @@ class Trainer(Generic[InputT, OutputT]):
         self.plugins = Plugins()
         if use_installed_plugins:
             self.plugins.load_installed()
-        for kind, components in (("callbacks", callbacks), ("stoppers", stoppers)):
-            for component in components:
-                self.plugins.register(registry.get(kind, component)() if isinstance(component, str) else component)
+        chosen = [("callbacks", callback) for callback in callbacks] + [("stoppers", stopper) for stopper in stoppers]
+        for kind, component in reversed(chosen):  # pluggy calls the last registered first
+            self.plugins.register(registry.get(kind, component)() if isinstance(component, str) else component)
         self._dispatch = LoopDispatch(self.plugins)
         self.validation = validation or ValidationRoutine()
         self.validation.attach(self.plugins)
@@ -184,6 +185,7 @@ class Trainer(Generic[InputT, OutputT]):
         if "train/loss" in results.scores:
             raise UsageError("A score of the training split is named 'loss', like the training loss: rename it.")
         self.metrics.record_epoch(self.state.epoch, results.scores)
+        self.state.validated_step = self.state.step
         track_results(self.plugins, results, epoch=self.state.epoch, step=self.state.step)
         return results
 
@@ -303,8 +305,8 @@ class Trainer(Generic[InputT, OutputT]):
         if state.step_in_epoch == 0:
             raise UsageError(f"The training loader gave no batch in epoch {state.epoch}: check the data set's length.")
         self._record_epoch({"loss": self.epoch_loss.mean()})
-        if self.validation.is_due(state.epoch) or (state.epoch >= self.epochs and self.validation.has_work):
-            self.validate()
+        if self.validation.is_due(state.epoch) or state.epoch >= self.epochs:
+            self._validate_once()
         answers = [("_log_epoch_metrics", self._log_epoch_metrics())]
         self._record_epoch(merge_metrics(answers, "log_epoch_metrics", self._recorded_by()))
         if self.scheduler is not None and self.scheduler_interval == "epoch":
@@ -314,12 +316,17 @@ class Trainer(Generic[InputT, OutputT]):
         self._execute_epoch_postprocessing()
 
     def _finish(self, reason: str) -> None:
+        self._validate_once()  # a stopper may have ended training between two validations
         self.stop_reason = reason
         path, state = self.model.save(self.run.model_path), self.state
         self.plugins.call(
             "track_file", name="model", path=path, split=DataSplit.TRAIN, epoch=state.epoch, step=state.step
         )
         self._count_seconds()
+
+    def _validate_once(self) -> None:
+        if self.validation.has_work and self.state.validated_step != self.state.step:
+            self.validate()
 
     def _open_run(self) -> RunDirectory:
         run = self._run or RunDirectory.create()

@@ -29,7 +29,7 @@ class ValidationRoutine:
     adds what its domain calls for, by overriding the five underscored methods or ``evaluate``.
 
     Args:
-        period: validate every so many epochs; training's last epoch is validated in any case.
+        period: validate every so many epochs; the last epoch is validated in any case, also if a stopper ends training.
         train_loader: what callbacks of the training split pass over; the trainer's loader if None.
         val_loader: what callbacks of the validation split pass over.
         callbacks: computations over the loaders.

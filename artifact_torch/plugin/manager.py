@@ -108,14 +108,14 @@ class Plugins:
         answers = [(each.plugin, each.call(*positional)) for each in self.implementations(hook)]
         return [(plugin, answer) for plugin, answer in answers if answer is not None]
 
-    def call_all(self, hook: str, **arguments: object) -> list[Exception]:
+    def call_all(self, hook: str, **arguments: object) -> list[BaseException]:
         """Call every implementation of a hook, whatever the others raise; return what they raised."""
         positional = self._by_position(hook, arguments)
-        errors: list[Exception] = []
+        errors: list[BaseException] = []
         for each in self.implementations(hook):
             try:
                 each.call(*positional)
-            except Exception as error:
+            except BaseException as error:
                 errors.append(error)
         return errors
 

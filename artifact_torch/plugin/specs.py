@@ -61,7 +61,10 @@ class LoopHooks:
 
     @hookspec
     def execute_batch_preprocessing(self, trainer: Trainer, batch: ModelInput) -> None:
-        """Called before the model sees a batch, which is on the device; edit ``batch`` in place."""
+        """Called before the model sees a batch, which is on the device: replace entries of ``batch`` to change it.
+
+        Do not change the tensors themselves: without shuffling they may be views of the data set.
+        """
 
     @hookspec
     def on_before_optimizer_step(self, trainer: Trainer) -> None:

@@ -516,3 +516,18 @@ def test_a_wrapper_of_a_hot_hook_runs_once_around_all_implementations(make_train
     plugins = [event_plugin("inner", hook, events) for _ in range(inner)]
     make_trainer(loader=tiny_loader(16), epochs=1, callbacks=[*plugins, wrapper_plugin(hook, events)]).train()
     assert events == ["before", *["inner"] * inner, "after"]
+
+
+def test_callbacks_are_called_in_the_order_they_are_given_in(make_trainer):
+    called = []
+
+    class Named(Callback):
+        def __init__(self, name):
+            self.name = name
+
+        @hookimpl
+        def on_train_start(self):
+            called.append(self.name)
+
+    make_trainer(epochs=1, callbacks=[Named("first"), Named("second"), Named("third")]).train()
+    assert called == ["first", "second", "third"]

@@ -12,6 +12,7 @@ import torch
 from artifact_torch import (
     Callback,
     DataSplit,
+    EarlyStopper,
     ScoreCallback,
     UsageError,
     ValidationResults,
@@ -108,6 +109,19 @@ def test_validation_is_done_every_period_and_in_the_last_epoch(make_trainer, per
     trainer = make_trainer(epochs=epochs, validation=routine)
     trainer.train()
     assert validated_epochs(trainer) == expected
+
+
+def test_training_that_a_stopper_ends_between_two_validations_is_validated_at_its_end(make_trainer):
+    class AfterTwo(EarlyStopper):
+        def check(self, trainer):
+            return "two are enough" if trainer.state.epochs_completed == 2 else None
+
+    routine = ValidationRoutine(period=5, val_loader=tiny_loader(16), callbacks=[Constant()])
+    trainer = make_trainer(epochs=9, validation=routine, stoppers=[AfterTwo()])
+    trainer.train()
+    assert validated_epochs(trainer) == [2]
+    trainer.train()
+    assert len(trainer.epoch_scores) == 2
 
 
 def test_a_plugin_may_set_the_period(make_trainer):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from artifact_torch_table_comparison import TableComparisonTrainer, TabularGenerativeModel, read_csv
 from artifact_torch_table_comparison.group import TableComparison
+from artifact_torch_table_comparison.trainer import settings_for
 from artifact_torch_tabular_models import TableVAE
 
 from artifact_torch import DataError, GenerationParams, RunDirectory, TrainerParts, TrainingSettings, registry
@@ -104,7 +105,7 @@ def test_it_trains_models_of_tables_with_the_trainer_of_tables(group_of, tmp_pat
     assert isinstance(trainer, TableComparisonTrainer)
     assert group.model_class is TabularGenerativeModel
     assert issubclass(registry.get("models", group.default_model), TabularGenerativeModel)
-    assert group.default_settings().batch_size == 16
+    assert group.default_settings() == settings_for(48)
 
 
 def test_at_the_end_synthetic_rows_are_written_tracked_and_judged(group_of, tmp_path):
