@@ -19,6 +19,6 @@ def resolve_device(device: str | torch.device) -> torch.device:
         resolved = torch.device(device)
         torch.empty(0, device=resolved)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"The device {str(device)!r} cannot be used here: {reason} Use 'cpu' or 'auto'.") from error
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise UsageError(f"The device {str(device)!r} cannot be used here: {reason}. Use 'cpu' or 'auto'.") from error
     return resolved

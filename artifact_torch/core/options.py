@@ -53,7 +53,7 @@ class TrainingOptions(Options):
 
     epochs: int | None = Field(default=None, ge=1)
     batch_size: int | None = Field(default=None, ge=1)
-    learning_rate: float | None = Field(default=None, gt=0)
+    learning_rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     schedule: Literal["one_cycle", "constant"] | None = None
     device: str = "auto"
     log_every: int = Field(default=50, ge=1)

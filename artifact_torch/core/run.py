@@ -86,8 +86,8 @@ class RunDirectory:
             write_json(path / "run.json", record)
         except OSError as error:
             raise UsageError(
-                f"The run directory {path} cannot be made ({error.strerror}): choose another place with root or "
-                "ARTIFACT_TORCH_HOME."
+                f"The run directory {path} cannot be made ({error.strerror}): choose another place (--runs, "
+                "root, or ARTIFACT_TORCH_HOME)."
             ) from error
         return cls(path, record)
 

@@ -84,7 +84,7 @@ class Registry:
         singular = _SINGULAR[kind]
         if matches:
             choices = " or ".join(entry.qualified_name for entry in matches)
-            raise PluginError(f"Several distributions provide a {singular} named {name!r}: write {choices}.")
+            raise PluginError(f"Several distributions provide the {singular} {name!r}: write {choices}.")
         known = self.names(kind)
         close = difflib.get_close_matches(name, known, n=1)
         if close:
@@ -92,7 +92,7 @@ class Registry:
         elif known:
             hint = f"installed are {', '.join(known)}."
         else:
-            hint = f"no plugin that provides a {singular} is installed."
+            hint = "no installed plugin provides one."
         raise PluginError(f"There is no {singular} named {name!r}: {hint} See `artifact-torch list-plugins`.")
 
     def _check(self, kind: str, name: str, component: object, source: str) -> type:

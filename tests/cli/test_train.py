@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,6 +109,20 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(table, tmp_
     first = synthetic(1)
     assert synthetic(1) == first
     assert synthetic(2) != first
+
+
+@pytest.mark.slow
+def test_the_installed_command_gives_the_same_bytes_in_a_process_of_its_own(table, tmp_path, capfd):
+    arguments = ["--data", str(table), "--target-rows", "70", *QUICK]
+    here, _ = trained(capfd, *arguments, "--runs", tmp_path / "here")
+    # Sets are in another order there, which must not matter.
+    variables = {**os.environ, "PYTHONHASHSEED": "12345", "OMP_NUM_THREADS": "1"}
+    command = [Path(sys.executable).with_name("artifact-torch"), "train", *arguments, "--json", "--runs", "there"]
+    done = subprocess.run(command, env=variables, cwd=tmp_path, capture_output=True, text=True, check=True)
+    there = json.loads(done.stdout)
+    assert (tmp_path / there["synthetic"]).read_bytes() == Path(here["synthetic"]).read_bytes()
+    assert there["scores"] == here["scores"]
+    assert [line.split()[1] for line in done.stderr.splitlines()] == ["1/3", "2/3", "3/3"]
 
 
 def test_without_runs_the_environment_says_where_runs_are_kept(table, tmp_path, monkeypatch, capfd):
