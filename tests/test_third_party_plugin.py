@@ -229,5 +229,5 @@ def test_the_core_works_with_no_plugin_installed(tmp_path, environment):
     (environment.folder / "table.csv").write_text("a,b\n1,2\n3,4\n")
     refused = environment.run("artifact-torch", "train", "--data", "table.csv")
     assert refused.returncode == 4
-    assert "no plugin that provides a" in refused.stderr
+    assert "no installed plugin provides one" in refused.stderr
     assert "Traceback" not in refused.stderr

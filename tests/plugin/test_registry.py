@@ -35,7 +35,7 @@ def test_a_conflict_names_both_distributions_and_is_settled_by_the_full_name(ins
     for name in ("acme-stop", "other-stop"):
         module = f"{name.replace('-', '_')}_conflict"
         install(name, {"artifact_torch.stoppers": {"same": f"{module}:Stop"}}, **{module: stopper(name)})
-    with pytest.raises(PluginError, match="named 'same': write acme-stop:same or other-stop:same"):
+    with pytest.raises(PluginError, match="the stopper 'same': write acme-stop:same or other-stop:same"):
         registry.get("stoppers", "same")
     for name in ("acme-stop", "other-stop"):
         assert registry.get("stoppers", f"{name}:same")().check(None) == name
@@ -56,7 +56,7 @@ def test_an_unlike_name_gets_the_list_of_those_installed(install):
 
 def test_a_kind_of_which_nothing_is_installed_is_named(monkeypatch):
     monkeypatch.setattr(sys, "path", [])
-    with pytest.raises(PluginError, match="no artifact group named 'x': no plugin that provides a artifact group"):
+    with pytest.raises(PluginError, match="no artifact group named 'x': no installed plugin provides one"):
         Registry().get("artifact_groups", "x")
 
 
