@@ -14,7 +14,9 @@ def resolve_device(device: str | torch.device) -> torch.device:
         UsageError: the name is unknown, or this machine has no such device.
     """
     if device == "auto":
-        return torch.accelerator.current_accelerator() or torch.device("cpu")
+        # A build of torch for CUDA names an accelerator on machines that have none, too.
+        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return found or torch.device("cpu")
     try:
         resolved = torch.device(device)
         torch.empty(0, device=resolved)

@@ -10,7 +10,14 @@ from artifact_torch.core.device import resolve_device
 
 
 def test_auto_takes_an_accelerator_if_there_is_one():
-    assert resolve_device("auto") == (torch.accelerator.current_accelerator() or torch.device("cpu"))
+    expected = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    assert resolve_device("auto") == expected
+
+
+def test_auto_is_the_cpu_where_torch_was_built_for_an_accelerator_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    assert resolve_device("auto") == torch.device("cpu")
 
 
 @pytest.mark.parametrize("device", ["cpu", torch.device("cpu")])
