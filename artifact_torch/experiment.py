@@ -40,6 +40,7 @@ class ExperimentResult:
         seconds: training time, validation included.
         reason: why training ended.
         scores: how good the result is, by name.
+        meaning: how to read the scores, in a few words.
         samples: the file of generated samples, if the model generates.
         plots: the plots, oldest first.
         warnings: what is worth knowing about the data, a sentence each.
@@ -50,6 +51,7 @@ class ExperimentResult:
     seconds: float
     reason: str
     scores: dict[str, float]
+    meaning: str
     samples: Path | None
     plots: list[Path]
     warnings: tuple[str, ...]
@@ -129,6 +131,7 @@ def run_experiment(
         seconds=trained.seconds,
         reason=trained.reason,
         scores=conclusion.scores,
+        meaning=conclusion.meaning,
         samples=conclusion.samples,
         plots=run.plot_paths(),
         warnings=warnings,

@@ -40,7 +40,7 @@ def print_result(result: ExperimentResult, *, as_json: bool) -> None:
     click.echo(f"Trained {result.epochs} epochs in {result.seconds:.1f} s: {result.reason}.")
     if result.scores:
         width = max(len(name) for name in result.scores)
-        click.echo("How good it is:")
+        click.echo(f"How good it is ({result.meaning}):" if result.meaning else "How good it is:")
         for name, score in result.scores.items():
             click.echo(f"  {name:<{width}}  {score:.4f}")
     click.echo("What was made:")

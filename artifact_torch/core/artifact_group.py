@@ -42,10 +42,12 @@ class Conclusion:
 
     Attributes:
         scores: how good the result is, by name.
+        meaning: how to read the scores, in a few words.
         samples: the file of generated samples, if the model generates.
     """
 
     scores: dict[str, float] = field(default_factory=dict[str, float])
+    meaning: str = ""
     samples: Path | None = None
 
 

@@ -120,7 +120,9 @@ class TableComparison(ArtifactGroup[TableData, TableValidation]):
         plan = comparison_plan(ComparisonArtifacts(score_collections=[], plots=[]), real, schema)
         compare(plan, real, synthetic, schema)
         missing = max(missing_share_differences(real, synthetic).values())
-        return Conclusion({**plan.scores, "MAX_MISSING_SHARE_DIFFERENCE": missing}, path)
+        scores = {**plan.scores, "MAX_MISSING_SHARE_DIFFERENCE": missing}
+        meaning = f"{len(synthetic):,} synthetic rows against the {len(real):,} learnt ones; 0 is best"
+        return Conclusion(scores, meaning, path)
 
     @classmethod
     def generate(cls, model: Model, params: GenerationParams, path: Path) -> None:
