@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from artifact_torch.plugin.lazy import lazy_attributes
 
 if TYPE_CHECKING:
+    from artifact_torch.cli.output import print_loading as print_loading
     from artifact_torch.cli.output import print_result as print_result
     from artifact_torch.config import ExperimentConfig as ExperimentConfig
     from artifact_torch.config import parse_config as parse_config
@@ -113,6 +114,7 @@ __getattr__, __dir__ = lazy_attributes(
         "hookimpl": "artifact_torch.plugin.markers",
         "load_model": "artifact_torch.core.model",
         "parse_config": "artifact_torch.config",
+        "print_loading": "artifact_torch.cli.output",
         "print_result": "artifact_torch.cli.output",
         "registry": "artifact_torch.plugin.registry",
         "run_experiment": "artifact_torch.experiment",

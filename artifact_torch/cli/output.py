@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,12 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 """Version of the JSON that commands print; raised when a key changes its meaning or goes."""
+
+
+def print_loading() -> None:
+    """Tell a person at a terminal why nothing happens for some seconds; to be called before the heavy imports."""
+    if sys.stderr.isatty():
+        click.echo("Loading torch and the plugins ...", err=True)
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from artifact_torch.cli.output import print_result
+from artifact_torch.cli.output import print_loading, print_result
 
 
 @click.command()
@@ -44,6 +44,7 @@ def train(
         raise click.UsageError("Give either a configuration file or --data FILE.csv.")
     if config is not None and (drop or renumber):
         raise click.UsageError("--drop and --renumber go with --data; in a configuration, write them in [data].")
+    print_loading()
     from artifact_torch.config import load_config, parse_config
     from artifact_torch.experiment import run_experiment
 

@@ -19,6 +19,9 @@ def demo(seed: int, epochs: int | None, runs: Path | None, as_json: bool) -> Non
     validated on schedule with the scores and plots of artifact-core; then as many synthetic rows are written as it was
     trained on.
     """
+    from artifact_torch import print_loading
+
+    print_loading()
     from artifact_torch import parse_config, print_result, run_experiment
     from artifact_torch_table_comparison.data import portal_path
 
