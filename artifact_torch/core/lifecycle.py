@@ -75,7 +75,7 @@ def _report(failures: list[BaseException], error: BaseException | None) -> None:
 
 
 def _plugin_records(trainer: Trainer) -> list[dict[str, str]]:
-    loaded = {entry.name: entry for entry in trainer.plugins.loaded}
+    loaded = trainer.plugins.loaded
     records: list[dict[str, str]] = []
     for name in trainer.plugins.names():
         record = {"name": name}

@@ -32,7 +32,7 @@ class Plugins:
 
     Attributes:
         warnings: one sentence for each installed plugin that could not be loaded.
-        loaded: the installed plugins that were loaded.
+        loaded: the installed plugins that were loaded, by the name they are registered under.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Plugins:
         for specification in SPECIFICATIONS:
             self._manager.add_hookspecs(specification)
         self.warnings: list[str] = []
-        self.loaded: list[PluginEntry] = []
+        self.loaded: dict[str, PluginEntry] = {}
 
     def load_installed(self) -> None:
         """Import and register every plugin that acts because it is installed.
@@ -53,14 +53,14 @@ class Plugins:
         for entry in reversed(entries):
             name = entry.qualified_name if entry in ambiguous else entry.name
             try:
-                self.register(entry.load(), name)
+                registered = self.register(entry.load(), name)
             except Exception as error:
                 self.warnings.append(
                     f"The plugin {entry.name!r} of {entry.distribution} {entry.version} was left out: "
                     f"{type(error).__name__}: {error}"
                 )
             else:
-                self.loaded.insert(0, entry)
+                self.loaded[registered] = entry
 
     def register(self, plugin: object, name: str | None = None) -> str:
         """Register an object whose methods, or a module whose functions, are marked with ``hookimpl``.

@@ -172,3 +172,14 @@ def test_what_is_logged_during_a_run_stands_in_its_log_and_no_later(make_trainer
     assert "WARNING a warning from inside" in log
     assert "outside" not in log
     assert logger.handlers == before
+
+
+def test_plugins_of_one_name_stand_in_the_record_with_their_distributions(install, make_trainer):
+    source = "from artifact_torch import hookimpl\n\n@hookimpl\ndef on_train_start():\n    pass\n"
+    for name in ("acme", "other"):
+        install(f"{name}-tools", {"artifact_torch.plugins": {"same": f"hooks_{name}"}}, **{f"hooks_{name}": source})
+    trainer = make_trainer(epochs=1, use_installed_plugins=True)
+    trainer.train()
+    recorded = [plugin for plugin in trainer.run.record["plugins"] if "distribution" in plugin]
+    assert {"name": "acme-tools:same", "distribution": "acme-tools", "version": "1.0"} in recorded
+    assert {"name": "other-tools:same", "distribution": "other-tools", "version": "1.0"} in recorded

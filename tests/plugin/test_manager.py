@@ -193,7 +193,7 @@ def test_installed_plugins_are_loaded_in_the_order_of_distribution_and_name(inst
     plugins.load_installed()
     assert plugins.call("should_stop", trainer=None) == ["c", "z", "b"]
     assert plugins.names() == ["c", "z", "b"]
-    assert [(entry.distribution, entry.name) for entry in plugins.loaded] == [
+    assert [(entry.distribution, entry.name) for entry in sorted(plugins.loaded.values())] == [
         ("a-tools", "c"),
         ("a-tools", "z"),
         ("b-tools", "b"),
