@@ -8,7 +8,7 @@ PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 export UV_FIND_LINKS ?= $(or $(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null))
 export UV_INDEX_URL ?= $(or $(PIP_INDEX_URL),$(shell $(PYTHON) -m pip config get global.index-url 2>/dev/null))
 
-.PHONY: demo setup test check format bench build clean
+.PHONY: demo setup test check format docs bench build clean
 
 demo: setup
 	$(BIN)/artifact-torch demo
@@ -37,6 +37,9 @@ check: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: setup
+	$(BIN)/python -m artifact_torch.plugin.documentation docs/hooks.md
 
 bench: setup
 	$(BIN)/python tests/benchmarks/bench_loop.py $(OUT)

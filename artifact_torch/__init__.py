@@ -47,7 +47,9 @@ if TYPE_CHECKING:
     from artifact_torch.core.results import ValidationResults as ValidationResults
     from artifact_torch.core.run import RunDirectory as RunDirectory
     from artifact_torch.core.stopper import EarlyStopper as EarlyStopper
+    from artifact_torch.core.tracker import Tracker as Tracker
     from artifact_torch.core.trainer import Trainer as Trainer
+    from artifact_torch.core.trainer import TrainerOptions as TrainerOptions
     from artifact_torch.core.trainer import TrainingResult as TrainingResult
     from artifact_torch.core.validation import ValidationRoutine as ValidationRoutine
     from artifact_torch.errors import ArtifactTorchError as ArtifactTorchError
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from artifact_torch.experiment import run_experiment as run_experiment
     from artifact_torch.plugin.markers import hookimpl as hookimpl
     from artifact_torch.plugin.registry import registry as registry
+    from artifact_torch.plugin.selection import PluginSelection as PluginSelection
 
 __getattr__, __dir__ = lazy_attributes(
     __name__,
@@ -99,10 +102,13 @@ __getattr__, __dir__ = lazy_attributes(
         "PlotCallback": "artifact_torch.core.callback",
         "PlotCollectionCallback": "artifact_torch.core.callback",
         "PluginError": "artifact_torch.errors",
+        "PluginSelection": "artifact_torch.plugin.selection",
         "RunDirectory": "artifact_torch.core.run",
         "ScoreCallback": "artifact_torch.core.callback",
         "ScoreCollectionCallback": "artifact_torch.core.callback",
+        "Tracker": "artifact_torch.core.tracker",
         "Trainer": "artifact_torch.core.trainer",
+        "TrainerOptions": "artifact_torch.core.trainer",
         "TrainerParts": "artifact_torch.core.artifact_group",
         "TrainingResult": "artifact_torch.core.trainer",
         "TrainingSettings": "artifact_torch.core.options",

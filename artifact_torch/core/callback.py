@@ -45,6 +45,12 @@ class Callback:
                 print(trainer.state.epoch, trainer.latest_score("train/loss"))
     """
 
+    changes_training: ClassVar[bool] = False
+    """Whether it is meant to change what is learnt, as clipping or averaging of weights does.
+
+    Any other callback leaves the random state and the model's modes alone; one that does not is warned about.
+    """
+
 
 class LoaderCallback(Callback, ABC, Generic[ValueT]):
     """A result computed over all batches of a data loader, each time validation is due.

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from artifact_torch.core.random_state import seed_everything
+from artifact_torch.plugin.specs import RunHooks, TrackingHooks
 
 if TYPE_CHECKING:
     from artifact_torch.core.trainer import Trainer
@@ -23,9 +24,7 @@ def guarded_run(trainer: Trainer) -> Generator[None]:
     reaches the caller, and the run's record says how it ended.
     """
     modes = [(module, module.training) for module in trainer.model.modules()]
-    trainer.run.begin(_plugin_records(trainer), seed=trainer.seed)
-    for warning in trainer.plugins.warnings:
-        logger.warning(warning)
+    trainer.run.begin(_plugin_records(trainer), seed=trainer.seed, warnings=trainer.plugins.warnings)
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
     logger.info(
         "Training %s: %s parameters on %s.", type(trainer.model).__qualname__, f"{parameters:,}", trainer.device
@@ -35,17 +34,19 @@ def guarded_run(trainer: Trainer) -> Generator[None]:
     error: BaseException | None = None
     try:
         trainer.model.train()
-        trainer.plugins.call("track_params", params=trainer.params)
-        trainer.plugins.call("on_train_start", trainer=trainer)
+        trainer.hooks.notify(TrackingHooks.track_params, params=trainer.params)
+        trainer.hooks.notify(RunHooks.on_train_start, trainer=trainer)
+        record_times(trainer)
         yield
     except BaseException as raised:
         error = raised
-        _report(trainer.plugins.call_all("on_exception", trainer=trainer, error=raised), error)
+        _report(trainer.hooks.teardown(RunHooks.on_exception, trainer=trainer, error=raised), error)
         raise
     finally:
         reason = trainer.stop_reason if error is None else f"{type(error).__name__}: {error}"
-        failures = trainer.plugins.call_all("on_train_end", trainer=trainer, reason=reason)
+        failures = trainer.hooks.teardown(RunHooks.on_train_end, trainer=trainer, reason=reason)
         _report(failures, error)
+        record_times(trainer)
         for module, training in modes:
             module.training = training
         logger.info("Training ended after %d epochs: %s.", trainer.state.epochs_completed, reason)
@@ -68,18 +69,30 @@ def _close_record(trainer: Trainer, reason: str, error: BaseException | None) ->
         logger.error("The run's record could not be written: %s", failure)  # noqa: TRY400 - the first error is raised
 
 
+def record_times(trainer: Trainer) -> None:
+    """Write down what plugins took since the last time; that it cannot be written is no reason to end."""
+    try:
+        trainer.run.record_plugin_times(trainer.plugins.close_ledger(trainer.state.epoch))
+    except OSError as failure:
+        logger.warning("What plugins took could not be written: %s", failure)
+
+
 def _report(failures: list[BaseException], error: BaseException | None) -> None:
     for failure in failures:
         if failure is not error:
             logger.error("A plugin failed while the run was ending: %s: %s", type(failure).__name__, failure)
 
 
-def _plugin_records(trainer: Trainer) -> list[dict[str, str]]:
-    loaded = trainer.plugins.loaded
-    records: list[dict[str, str]] = []
-    for name in trainer.plugins.names():
-        record = {"name": name}
-        if name in loaded:
-            record |= {"distribution": loaded[name].distribution, "version": loaded[name].version}
-        records.append(record)
-    return records
+def _plugin_records(trainer: Trainer) -> list[dict[str, str | None]]:
+    """Who takes part, in calling order, and after them who was left out, with the reason."""
+    left_out: list[dict[str, str | None]] = [
+        {
+            "name": entry.name,
+            "source": "left out",
+            "distribution": entry.distribution,
+            "version": entry.version,
+            "reason": reason,
+        }
+        for entry, reason in trainer.plugins.left_out
+    ]
+    return [*trainer.plugins.plugin_set(), *left_out]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from artifact_torch.core.storage import JsonDict
 from artifact_torch.errors import PluginError
+from artifact_torch.plugin.hooks import Answer
 
 __all__ = ["MetricHistory", "merge_metrics"]
 
@@ -57,12 +58,12 @@ class MetricHistory:
 
 
 def merge_metrics(
-    answers: Iterable[tuple[str, Mapping[str, float | Tensor]]], hook: str, taken: Mapping[str, str]
+    answers: Iterable[Answer[Mapping[str, float | Tensor]]], hook: str, taken: Mapping[str, str]
 ) -> dict[str, float]:
     """Join what several plugins returned from a metric hook.
 
     Args:
-        answers: ``(plugin, metrics)``.
+        answers: the metrics of each plugin.
         hook: the hook's name, for messages.
         taken: names that are in use already, with who uses them.
 
@@ -71,7 +72,8 @@ def merge_metrics(
     """
     merged: dict[str, float] = {}
     origin = dict(taken)
-    for plugin, values in answers:
+    for answer in answers:
+        plugin, values = answer.plugin, answer.of_type(Mapping, "a mapping from names to numbers")
         for name, value in values.items():
             if name in origin:
                 raise PluginError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,17 +11,18 @@ import numpy as np
 
 from artifact_torch.core.data import DataSplit
 from artifact_torch.errors import UsageError
+from artifact_torch.plugin.specs import TrackingHooks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from artifact_torch.plugin.manager import Plugins
+    from artifact_torch.plugin.hooks import Hooks
 
 __all__ = ["ArtifactKind", "Artifacts", "ValidationPlan", "ValidationResults", "track_results"]
 
 
 class ArtifactKind(StrEnum):
-    """The kinds of artifacts; the value is the hook that tracks them, without ``track_``."""
+    """The kinds of artifacts."""
 
     SCORE = "score"
     ARRAY = "array"
@@ -107,13 +108,23 @@ class ValidationResults:
         return named
 
 
-def track_results(plugins: Plugins, results: ValidationResults, *, epoch: int, step: int) -> None:
+_TRACKED_BY: dict[ArtifactKind, Callable[[Any, str, Any, DataSplit, int, int], None]] = {
+    ArtifactKind.SCORE: TrackingHooks.track_score,
+    ArtifactKind.ARRAY: TrackingHooks.track_array,
+    ArtifactKind.PLOT: TrackingHooks.track_plot,
+    ArtifactKind.SCORE_COLLECTION: TrackingHooks.track_score_collection,
+    ArtifactKind.ARRAY_COLLECTION: TrackingHooks.track_array_collection,
+    ArtifactKind.PLOT_COLLECTION: TrackingHooks.track_plot_collection,
+}
+
+
+def track_results(hooks: Hooks, results: ValidationResults, *, epoch: int, step: int) -> None:
     """Hand every artifact to the hooks that track its kind, then close the plots."""
     try:
         for split, artifacts in results.splits.items():
             for kind in ArtifactKind:
                 for name, value in artifacts.of_kind(kind).items():
-                    plugins.call(f"track_{kind}", name=name, value=value, split=split, epoch=epoch, step=step)
+                    hooks.notify(_TRACKED_BY[kind], name, value, split, epoch, step)
     finally:
         _close_plots(results)
 

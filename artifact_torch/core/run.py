@@ -1,7 +1,8 @@
 """The run directory: the local record of a run, always written, whatever trackers are chosen.
 
 ``<root>/<experiment>/<run id>/`` holds ``run.json`` (status, parameters, seed, environment, plugins), ``metrics.jsonl``
-(one number a line: name, split, epoch, step, value), ``artifacts/<kind>/<name>/epoch-N-<split>.*``, ``checkpoints/``,
+(one number a line: name, split, epoch, step, value), ``plugin_times.jsonl`` (plugin, hook, epoch, calls, seconds; lines
+of one plugin, hook and epoch add up), ``artifacts/<kind>/<name>/epoch-N-<split>.*``, ``checkpoints/``,
 ``model/`` and ``log.txt``.
 """
 
@@ -27,6 +28,7 @@ from artifact_torch.core.checkpoint import CheckpointStore
 from artifact_torch.core.environment import describe_environment, source_revision
 from artifact_torch.core.storage import JsonDict, write_json
 from artifact_torch.errors import DataError, UsageError
+from artifact_torch.plugin.ledger import PluginTime
 from artifact_torch.plugin.markers import hookimpl
 
 if TYPE_CHECKING:
@@ -123,11 +125,19 @@ class RunDirectory:
         self._record.update(fields)
         write_json(self.path / "run.json", self._record)
 
-    def begin(self, plugins: Iterable[Mapping[str, Any]], *, seed: int) -> None:
-        """Mark the run as running and send the log of this process to ``log.txt`` too."""
+    def begin(self, plugins: Iterable[Mapping[str, Any]], *, seed: int, warnings: Iterable[str] = ()) -> None:
+        """Mark the run as running and send the log of this process to ``log.txt`` too.
+
+        Args:
+            plugins: who takes part.
+            seed: the run's seed.
+            warnings: what was logged before there was a ``log.txt``.
+        """
         self._log = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
         self._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         self._log.setLevel(logging.INFO)
+        for warning in warnings:
+            self._log.handle(logger.makeRecord(logger.name, logging.WARNING, __file__, 0, warning, (), None))
         logger.addHandler(self._log)
         if logger.getEffectiveLevel() > logging.INFO:
             logger.setLevel(logging.INFO)  # the handlers of others keep their own levels
@@ -146,6 +156,10 @@ class RunDirectory:
                 self._log.close()
                 self._log = None
 
+    def record_plugin_times(self, rows: Iterable[PluginTime]) -> None:
+        """Append what plugins took in an epoch to ``plugin_times.jsonl``, a line for each plugin and hook."""
+        self._append("plugin_times.jsonl", [row._asdict() for row in rows])
+
     def plot_paths(self) -> list[Path]:
         """The plots of this run, oldest epoch first."""
         paths = [*self.path.glob("artifacts/plot*/**/*.png")]
@@ -157,13 +171,14 @@ class RunDirectory:
 
     @hookimpl(tryfirst=True)
     def track_score(self, name: str, value: float, split: DataSplit, epoch: int, step: int) -> None:
-        self._append([_line(name, value, split, epoch, step)])
+        self._append("metrics.jsonl", [_line(name, value, split, epoch, step)])
 
     @hookimpl(tryfirst=True)
     def track_score_collection(
         self, name: str, value: Mapping[str, float], split: DataSplit, epoch: int, step: int
     ) -> None:
-        self._append([_line(f"{name}/{item}", number, split, epoch, step) for item, number in value.items()])
+        lines = [_line(f"{name}/{item}", number, split, epoch, step) for item, number in value.items()]
+        self._append("metrics.jsonl", lines)
 
     @hookimpl(tryfirst=True)
     def track_array(self, name: str, value: np.ndarray, split: DataSplit, epoch: int, step: int) -> None:
@@ -189,8 +204,8 @@ class RunDirectory:
             path = self._artifact("plot_collection", name, epoch, split, ".png", item)
             figure.savefig(path, dpi=_PLOT_DPI, bbox_inches="tight")
 
-    def _append(self, lines: list[JsonDict]) -> None:
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+    def _append(self, name: str, lines: list[JsonDict]) -> None:
+        with (self.path / name).open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
     def _artifact(self, kind: str, name: str, epoch: int, split: DataSplit, suffix: str, item: str = "") -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 from artifact_torch.core.random_state import capture_random_state, restore_random_state
 from artifact_torch.core.storage import JsonDict
 from artifact_torch.errors import CheckpointError
+from artifact_torch.plugin.specs import CheckpointHooks
 
 if TYPE_CHECKING:
     from artifact_torch.core.trainer import Trainer
 
 __all__ = ["TrainingState", "capture", "restore"]
-
-logger = logging.getLogger("artifact_torch")
 
 
 @dataclass(slots=True)
@@ -63,7 +61,11 @@ def capture(trainer: Trainer) -> JsonDict:
         "epoch_loss": trainer.epoch_loss.state_dict(),
         "metrics": trainer.metrics.state_dict(),
         "random": capture_random_state(),
-        "plugins": dict(trainer.plugins.call_each("on_save_checkpoint", trainer=trainer)),
+        "plugin_set": trainer.plugins.plugin_set(),
+        "plugins": {
+            answer.plugin: answer.of_type(Mapping, "a mapping")
+            for answer in trainer.hooks.each(CheckpointHooks.on_save_checkpoint, trainer=trainer)
+        },
     }
 
 
@@ -98,12 +100,8 @@ def _classes(trainer: Trainer) -> dict[str, str | None]:
 
 
 def _restore_plugins(trainer: Trainer, saved: Mapping[str, Any]) -> None:
-    present = {each.plugin: each for each in trainer.plugins.implementations("on_load_checkpoint")}
     for name, plugin_state in saved.items():
-        if name in present:
-            present[name].call(trainer, plugin_state)
-        else:
-            logger.warning("The checkpoint holds state of the plugin %r, which is not here: it was left out.", name)
+        trainer.hooks.call_one(name, CheckpointHooks.on_load_checkpoint, trainer=trainer, state=plugin_state)
 
 
 def _load(what: str, load: Any, state: Any) -> None:

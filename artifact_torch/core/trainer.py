@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal
+from typing import Any, Generic, Literal, TypedDict
 
 import pandas as pd
 import torch
@@ -19,7 +20,7 @@ from artifact_torch.core.callback import Callback
 from artifact_torch.core.checkpoint import CheckpointStore, read_state
 from artifact_torch.core.data import BatchLoader, DataSplit
 from artifact_torch.core.device import resolve_device
-from artifact_torch.core.lifecycle import guarded_run
+from artifact_torch.core.lifecycle import guarded_run, record_times
 from artifact_torch.core.loss import EpochLoss, training_loss
 from artifact_torch.core.metrics import MetricHistory, merge_metrics
 from artifact_torch.core.model import Model, ModelInput, ModelOutput
@@ -28,13 +29,19 @@ from artifact_torch.core.results import ValidationResults, track_results
 from artifact_torch.core.run import RunDirectory
 from artifact_torch.core.state import TrainingState, capture, restore
 from artifact_torch.core.stopper import EarlyStopper
+from artifact_torch.core.tracker import Tracker
 from artifact_torch.core.validation import ValidationRoutine
-from artifact_torch.errors import UsageError
+from artifact_torch.errors import PluginError, UsageError
 from artifact_torch.plugin.dispatch import LoopDispatch
+from artifact_torch.plugin.drift import check_plugin_set
+from artifact_torch.plugin.hooks import Answer
+from artifact_torch.plugin.ledger import DEFAULT_TIME_SHARE, PluginTime
 from artifact_torch.plugin.manager import Plugins
 from artifact_torch.plugin.registry import registry
+from artifact_torch.plugin.selection import PluginSelection
+from artifact_torch.plugin.specs import LoopHooks, MetricHooks, TrackingHooks
 
-__all__ = ["Trainer", "TrainingResult"]
+__all__ = ["Trainer", "TrainerOptions", "TrainingResult"]
 
 InputT = TypeVar("InputT", bound=ModelInput, default=Any)
 OutputT = TypeVar("OutputT", bound=ModelOutput, default=Any)
@@ -60,6 +67,22 @@ class TrainingResult:
     steps: int
     seconds: float
     run_directory: Path
+
+
+class TrainerOptions(TypedDict, total=False):
+    """What every trainer takes besides its model, data and optimisation; see ``Trainer``.
+
+    A domain's trainer passes these on, so that what the core learns to do works in each domain.
+    """
+
+    callbacks: Sequence[Callback | str]
+    stoppers: Sequence[EarlyStopper | str]
+    trackers: Sequence[Tracker | str]
+    run: RunDirectory | None
+    params: Mapping[str, Any] | None
+    plugins: PluginSelection | None
+    plugin_time_share: float
+    use_installed_plugins: bool
 
 
 class Trainer(Generic[InputT, OutputT]):
@@ -93,16 +116,24 @@ class Trainer(Generic[InputT, OutputT]):
         callbacks: objects with hook implementations, or names of installed ones that need no parameter; they are called
             in this order.
         stoppers: asked after each epoch whether to stop; objects, or names as with ``callbacks``.
+        trackers: where results go besides the run directory; objects, or names as with ``callbacks``.
         device: ``"auto"`` takes an accelerator if there is one.
         seed: fixes the random state of Python, numpy and torch when training starts.
         log_every: steps between two records of batch metrics.
         run: the run's directory; by default a new one, ``runs/default/<run id>``, made when first needed.
         params: what to record as the run's parameters, JSON values.
+        plugins: which installed plugins take part, and which run first; by default all that are not switched off by
+            ``ARTIFACT_TORCH_DISABLE``, in the order of their distributions and names.
+        plugin_time_share: the share of an epoch's time above which a plugin is warned about.
         use_installed_plugins: whether the plugins that act because they are installed take part.
+
+    Attributes:
+        plugins: who takes part.
+        hooks: calls what they implement.
 
     Raises:
         UsageError: an argument is out of range, or the parts do not fit.
-        PluginError: a callback or stopper implements a hook that does not exist.
+        PluginError: a callback, stopper or tracker cannot be used; there is one line for each thing that is wrong.
     """
 
     def __init__(
@@ -117,11 +148,14 @@ class Trainer(Generic[InputT, OutputT]):
         validation: ValidationRoutine | None = None,
         callbacks: Sequence[Callback | str] = (),
         stoppers: Sequence[EarlyStopper | str] = (),
+        trackers: Sequence[Tracker | str] = (),
         device: str | torch.device = "auto",
         seed: int = 0,
         log_every: int = 50,
         run: RunDirectory | None = None,
         params: Mapping[str, Any] | None = None,
+        plugins: PluginSelection | None = None,
+        plugin_time_share: float = DEFAULT_TIME_SHARE,
         use_installed_plugins: bool = True,
     ) -> None:
         if epochs < 1 or log_every < 1:
@@ -144,15 +178,13 @@ class Trainer(Generic[InputT, OutputT]):
         self.stop_reason = ""
         self._run = run
         self._clock = time.monotonic()
-        self.plugins = Plugins()
-        if use_installed_plugins:
-            self.plugins.load_installed()
-        chosen = [("callbacks", callback) for callback in callbacks] + [("stoppers", stopper) for stopper in stoppers]
-        for kind, component in reversed(chosen):  # pluggy calls the last registered first
-            self.plugins.register(registry.get(kind, component)() if isinstance(component, str) else component)
+        self.plugins = Plugins(plugins, self, time_share=plugin_time_share)
+        chosen = _chosen(self.plugins.selection, callbacks=callbacks, stoppers=stoppers, trackers=trackers)
+        self.plugins.set_up(chosen, installed=use_installed_plugins)
+        self.hooks = self.plugins.hooks
         self._dispatch = LoopDispatch(self.plugins)
         self.validation = validation or ValidationRoutine()
-        self.validation.attach(self.plugins)
+        self.validation.attach(self.hooks)
 
     def train(self) -> TrainingResult:
         """Train until an epoch bound or a stopper ends it, and save the model in the run directory.
@@ -166,6 +198,7 @@ class Trainer(Generic[InputT, OutputT]):
         self._clock = time.monotonic()
         with guarded_run(self):
             while not (reason := self._reason_to_stop()):
+                self.plugins.watch()
                 if self.state.begin_epoch():
                     self.epoch_loss = EpochLoss()
                     self._execute_epoch_preprocessing()
@@ -186,7 +219,7 @@ class Trainer(Generic[InputT, OutputT]):
             raise UsageError("A score of the training split is named 'loss', like the training loss: rename it.")
         self.metrics.record_epoch(self.state.epoch, results.scores)
         self.state.validated_step = self.state.step
-        track_results(self.plugins, results, epoch=self.state.epoch, step=self.state.step)
+        track_results(self.hooks, results, epoch=self.state.epoch, step=self.state.step)
         return results
 
     def save_checkpoint(self, path: Path | str | None = None) -> Path:
@@ -202,15 +235,20 @@ class Trainer(Generic[InputT, OutputT]):
         store = self.run.checkpoints if path is None else CheckpointStore(Path(path))
         return store.save(capture(self), self.state.step)
 
-    def load_checkpoint(self, path: Path | str | None = None) -> Path:
+    def load_checkpoint(self, path: Path | str | None = None, *, allow_plugin_drift: bool = False) -> Path:
         """Go back to a checkpoint, and return its directory.
+
+        The plugins that were there when it was written are compared with those that are here; what differs is warned
+        about.
 
         Args:
             path: a checkpoint, or a folder of checkpoints, of which the newest undamaged one is taken; by default the
                 run directory's own.
+            allow_plugin_drift: go on although a plugin that has state in the checkpoint is not here.
 
         Raises:
-            CheckpointError: there is none that is undamaged, or it does not fit this trainer.
+            CheckpointError: there is none that is undamaged, it does not fit this trainer, or a plugin that has state
+                in it is not here.
         """
         if path is not None and (Path(path) / "manifest.json").is_file():
             chosen, state = Path(path), read_state(Path(path))
@@ -219,6 +257,10 @@ class Trainer(Generic[InputT, OutputT]):
             chosen, state = loaded.path, loaded.state
             for reason in loaded.skipped:
                 logger.warning("A newer checkpoint was skipped: %s", reason)
+        for warning in check_plugin_set(
+            state["plugin_set"], state["plugins"], self.plugins.plugin_set(), allow=allow_plugin_drift
+        ):
+            self.plugins.warn(warning)
         restore(self, state)
         return chosen
 
@@ -240,6 +282,15 @@ class Trainer(Generic[InputT, OutputT]):
         """All metrics of single batches, by ``step`` from 1: every ``log_every``-th step has a row."""
         return self.metrics.step_frame()
 
+    @property
+    def plugin_times(self) -> pd.DataFrame:
+        """What plugins took: one row for each ``plugin``, ``hook`` and ``epoch``, with ``calls`` and ``seconds``.
+
+        Epoch 0 is before the first. The epoch in progress has no rows yet.
+        """
+        frame = pd.DataFrame(self.plugins.ledger.rows, columns=list(PluginTime._fields))
+        return frame.groupby(["plugin", "hook", "epoch"], sort=False, as_index=False).sum()
+
     def latest_score(self, name: str) -> float | None:
         """The newest value of a column of ``epoch_scores``, or None if there is none yet."""
         return self.metrics.latest(name)
@@ -248,29 +299,29 @@ class Trainer(Generic[InputT, OutputT]):
 
     def _should_stop(self) -> str | None:
         """The reasons of all stoppers and plugins to stop now, or None to go on."""
-        votes = self.plugins.call_each("should_stop", trainer=self)
-        return "; ".join(f"{plugin}: {reason}" for plugin, reason in votes) or None
+        votes = self.hooks.each(LoopHooks.should_stop, trainer=self)
+        return "; ".join(f"{vote.plugin}: {vote.of_type(str, 'a reason in words')}" for vote in votes) or None
 
     def _execute_epoch_preprocessing(self) -> None:
-        self.plugins.call("execute_epoch_preprocessing", trainer=self)
+        self.hooks.notify(LoopHooks.execute_epoch_preprocessing, trainer=self)
 
     def _execute_epoch_postprocessing(self) -> None:
-        self.plugins.call("execute_epoch_postprocessing", trainer=self)
+        self.hooks.notify(LoopHooks.execute_epoch_postprocessing, trainer=self)
 
     def _execute_batch_preprocessing(self, batch: InputT) -> None:
-        for call in self._dispatch.batch_preprocessing:
+        if (call := self._dispatch.batch_preprocessing) is not None:
             call(self, batch)
 
     def _execute_batch_postprocessing(self, batch: InputT, model_output: OutputT) -> None:
-        for call in self._dispatch.batch_postprocessing:
+        if (call := self._dispatch.batch_postprocessing) is not None:
             call(self, batch, model_output)
 
     def _log_batch_metrics(self, batch: InputT, model_output: OutputT) -> Mapping[str, float | Tensor]:
-        answers = self.plugins.call_each("log_batch_metrics", trainer=self, batch=batch, model_output=model_output)
+        answers = self.hooks.each(MetricHooks.log_batch_metrics, self, batch, model_output)
         return merge_metrics(answers, "log_batch_metrics", _LOSS)
 
     def _log_epoch_metrics(self) -> Mapping[str, float | Tensor]:
-        answers = self.plugins.call_each("log_epoch_metrics", trainer=self)
+        answers = self.hooks.each(MetricHooks.log_epoch_metrics, trainer=self)
         return merge_metrics(answers, "log_epoch_metrics", self._recorded_by())
 
     # The parts of the loop.
@@ -282,7 +333,7 @@ class Trainer(Generic[InputT, OutputT]):
         self.epoch_loss.add(loss)  # first, so that on the CPU no step is made with a loss that is not finite
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        for call in self._dispatch.before_optimizer_step:
+        if (call := self._dispatch.before_optimizer_step) is not None:
             call(self)
         self.optimizer.step()
         if self.scheduler is not None and self.scheduler_interval == "step":
@@ -295,7 +346,7 @@ class Trainer(Generic[InputT, OutputT]):
 
     def _log_batch(self, batch: InputT, output: OutputT) -> None:
         self.epoch_loss.mean()  # on an accelerator, this is where a loss that is not finite is seen
-        answers = [("_log_batch_metrics", self._log_batch_metrics(batch, output))]
+        answers = [Answer("_log_batch_metrics", self._log_batch_metrics(batch, output), "log_batch_metrics")]
         values = {"loss": output["loss"].item(), **merge_metrics(answers, "log_batch_metrics", _LOSS)}
         self.metrics.record_step(self.state.step, values)
         self._track_scores({f"batch/{name}": value for name, value in values.items()})
@@ -307,7 +358,7 @@ class Trainer(Generic[InputT, OutputT]):
         self._record_epoch({"loss": self.epoch_loss.mean()})
         if self.validation.is_due(state.epoch) or state.epoch >= self.epochs:
             self._validate_once()
-        answers = [("_log_epoch_metrics", self._log_epoch_metrics())]
+        answers = [Answer("_log_epoch_metrics", self._log_epoch_metrics(), "log_epoch_metrics")]
         self._record_epoch(merge_metrics(answers, "log_epoch_metrics", self._recorded_by()))
         if self.scheduler is not None and self.scheduler_interval == "epoch":
             self.scheduler.step()
@@ -319,8 +370,13 @@ class Trainer(Generic[InputT, OutputT]):
         self._validate_once()  # a stopper may have ended training between two validations
         self.stop_reason = reason
         path, state = self.model.save(self.run.model_path), self.state
-        self.plugins.call(
-            "track_file", name="model", path=path, split=DataSplit.TRAIN, epoch=state.epoch, step=state.step
+        self.hooks.notify(
+            TrackingHooks.track_file,
+            name="model",
+            path=path,
+            split=DataSplit.TRAIN,
+            epoch=state.epoch,
+            step=state.step,
         )
         self._count_seconds()
 
@@ -331,7 +387,7 @@ class Trainer(Generic[InputT, OutputT]):
     def _open_run(self) -> RunDirectory:
         run = self._run or RunDirectory.create()
         if self.plugins.name_of(run) is None:
-            self.plugins.register(run, "run_directory")
+            self.plugins.register(run, "run_directory", source="core")
         self._run = run
         return run
 
@@ -353,13 +409,43 @@ class Trainer(Generic[InputT, OutputT]):
     def _track_scores(self, values: Mapping[str, float]) -> None:
         epoch, step = self.state.epoch, self.state.step
         for name, value in values.items():
-            self.plugins.call("track_score", name=name, value=value, split=DataSplit.TRAIN, epoch=epoch, step=step)
+            self.hooks.notify(TrackingHooks.track_score, name, value, DataSplit.TRAIN, epoch, step)
 
     def _reason_to_stop(self) -> str | None:
         """Why not to train another epoch, or None. An epoch that was interrupted is completed first."""
         if self.state.step_in_epoch or not self.state.epochs_completed:
             return None
         reason = self._should_stop()
+        record_times(self)
         if reason is None and self.state.epochs_completed >= self.epochs:
             return f"all {self.epochs} epochs are done"
         return reason
+
+
+def _chosen(selection: PluginSelection, **given: Sequence[object]) -> list[tuple[object, str | None]]:
+    """The components of each kind, those given by name built, with their names; all that is wrong is told at once."""
+    chosen: list[tuple[object, str | None]] = []
+    problems: list[str] = []
+    for kind, components in given.items():
+        for component in components:
+            if not isinstance(component, str):
+                chosen.append((component, None))
+                continue
+            try:
+                chosen.append((_built(kind, component, selection), component))
+            except PluginError as error:
+                problems.append(str(error))
+    if problems:
+        raise PluginError("\n".join(problems))
+    return chosen
+
+
+def _built(kind: str, name: str, selection: PluginSelection) -> object:
+    component = registry.get(kind, name, selection)
+    try:
+        inspect.signature(component).bind()
+    except TypeError as error:
+        raise UsageError(
+            f"{kind}=[{name!r}]: it needs parameters ({error}): pass an object, {component.__qualname__}(...)."
+        ) from error
+    return component()

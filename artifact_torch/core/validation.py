@@ -12,12 +12,13 @@ from torch import nn
 from artifact_torch.core.callback import LoaderCallback
 from artifact_torch.core.data import BatchLoader, DataSplit
 from artifact_torch.core.random_state import preserved_random_state
-from artifact_torch.core.results import ValidationPlan, ValidationResults
+from artifact_torch.core.results import ArtifactKind, ValidationPlan, ValidationResults
 from artifact_torch.errors import UsageError
+from artifact_torch.plugin.specs import ValidationHooks
 
 if TYPE_CHECKING:
     from artifact_torch.core.trainer import Trainer
-    from artifact_torch.plugin.manager import Plugins
+    from artifact_torch.plugin.hooks import Answer, Hooks
 
 __all__ = ["ValidationRoutine", "evaluation"]
 
@@ -54,14 +55,14 @@ class ValidationRoutine:
         self.plans: dict[DataSplit, ValidationPlan] = {}
         self.callbacks: dict[DataSplit, tuple[LoaderCallback, ...]] = {}
 
-    def attach(self, plugins: Plugins) -> None:
+    def attach(self, hooks: Hooks) -> None:
         """Ask the subclass and the plugins once for the period, the plans and the callbacks; a trainer does it.
 
         Raises:
             UsageError: the period is not positive, two callbacks share a name, a callback's loader is missing, or there
                 is a plan and no way to execute it.
         """
-        self._plugins = plugins
+        self._hooks = hooks
         self.period = self._get_validation_period()
         _check_period(self.period)
         self.callbacks = {
@@ -94,15 +95,15 @@ class ValidationRoutine:
         return (
             overridden
             or bool(self.plans or any(self.callbacks.values()))
-            or bool(self._plugins.implementations("execute_validation"))
+            or bool(self._hooks.implementations("execute_validation"))
         )
 
     def validate(self, trainer: Trainer) -> ValidationResults:
         """Validate now: in evaluation mode, without gradients, and without any trace in the random state."""
         with evaluation(trainer.model):
-            self._plugins.call("on_validation_start", trainer=trainer)
+            self._hooks.notify(ValidationHooks.on_validation_start, trainer=trainer)
             results = self._execute_validation(trainer)
-            self._plugins.call("on_validation_end", trainer=trainer, results=results)
+            self._hooks.notify(ValidationHooks.on_validation_end, trainer=trainer, results=results)
         return results
 
     def evaluate(self, trainer: Trainer) -> ValidationResults:
@@ -122,28 +123,46 @@ class ValidationRoutine:
         raise UsageError(f"{type(self).__qualname__} does not know how to execute the validation plan of {split}.")
 
     def _get_validation_period(self) -> int:
-        answer: int | None = self._plugins.first_result("get_validation_period", routine=self)
-        return self.period if answer is None else answer
+        answer = self._hooks.first(ValidationHooks.get_validation_period, routine=self)
+        if answer is None:
+            return self.period
+        wanted = "a number of epochs, 1 or more"
+        period = answer.of_type(int, wanted)
+        if period < 1:
+            raise answer.refused(wanted)
+        return period
 
     def _get_validation_plan(self, split: DataSplit) -> ValidationPlan | None:
-        plan: ValidationPlan | None = self._plugins.first_result("get_validation_plan", routine=self, split=split)
-        return plan
+        answer = self._hooks.first(ValidationHooks.get_validation_plan, routine=self, split=split)
+        if answer is None:
+            return None
+        if not all(hasattr(answer.value, f"{kind}s") for kind in ArtifactKind):
+            raise answer.refused("a validation plan, such as one of artifact-experiment")
+        return answer.value
 
     def _get_train_loader_callbacks(self) -> Sequence[LoaderCallback]:
-        return self._callbacks_of(DataSplit.TRAIN, "get_train_loader_callbacks")
+        answers = self._hooks.each(ValidationHooks.get_train_loader_callbacks, routine=self)
+        return self._callbacks_of(DataSplit.TRAIN, answers)
 
     def _get_val_loader_callbacks(self) -> Sequence[LoaderCallback]:
-        return self._callbacks_of(DataSplit.VALIDATION, "get_val_loader_callbacks")
+        answers = self._hooks.each(ValidationHooks.get_val_loader_callbacks, routine=self)
+        return self._callbacks_of(DataSplit.VALIDATION, answers)
 
     def _execute_validation(self, trainer: Trainer) -> ValidationResults:
-        answer: ValidationResults | None = self._plugins.first_result(
-            "execute_validation", routine=self, trainer=trainer
-        )
-        return self.evaluate(trainer) if answer is None else answer
+        answer = self._hooks.first(ValidationHooks.execute_validation, routine=self, trainer=trainer)
+        return self.evaluate(trainer) if answer is None else answer.of_type(ValidationResults, "ValidationResults")
 
-    def _callbacks_of(self, split: DataSplit, hook: str) -> list[LoaderCallback]:
-        own = [callback for callback in self._own_callbacks if callback.split is split]
-        return own + [callback for answer in self._plugins.call(hook, routine=self) for callback in answer]
+    def _callbacks_of(
+        self, split: DataSplit, answers: Iterable[Answer[Sequence[LoaderCallback]]]
+    ) -> list[LoaderCallback]:
+        callbacks = [callback for callback in self._own_callbacks if callback.split is split]
+        for answer in answers:
+            wanted = "a list of callbacks over a loader, such as ScoreCallback"
+            found = answer.of_type(Sequence, wanted)
+            if not all(isinstance(callback, LoaderCallback) for callback in found):
+                raise answer.refused(wanted)
+            callbacks.extend(found)
+        return callbacks
 
     def _pass_over(self, loader: BatchLoader, split: DataSplit, trainer: Trainer, results: ValidationResults) -> None:
         callbacks = self.callbacks[split]

@@ -1,10 +1,23 @@
-"""Finds installed plugins from entry-point metadata, importing none of them."""
+"""Finds installed plugins from entry-point metadata, importing none of them.
+
+The only module that reads package metadata.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 import importlib_metadata
+
+from artifact_torch.plugin.selection import PluginSelection, normalized
+
+CORE = "artifact-torch"
 
 GROUPS = {
     "plugins": "artifact_torch.plugins",
@@ -17,10 +30,21 @@ GROUPS = {
 }
 """Kind of plugin -> entry-point group. ``plugins`` act once installed; the others are chosen by name."""
 
+SINGULAR = {
+    "callbacks": "callback",
+    "stoppers": "stopper",
+    "trackers": "tracker",
+    "models": "model",
+    "artifact_groups": "artifact group",
+    "commands": "command",
+    "plugins": "plugin",
+}
+"""Kind of plugin -> what one of it is called."""
+
 _KIND_OF_GROUP = {group: kind for kind, group in GROUPS.items()}
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class PluginEntry:
     """One declared entry point of an installed distribution.
 
@@ -28,8 +52,11 @@ class PluginEntry:
         distribution: the distribution's name, as ``pip`` shows it.
         kind: a key of ``GROUPS``.
         name: the name that a user writes to choose it.
-        version: the distribution's version.
+        version: the distribution's version; empty if its metadata cannot be read.
         value: what it provides, as ``module:attribute``; nothing of it has been imported.
+        editable: the folder that the distribution is developed in, if it was installed from one (``pip install -e``).
+        incompatible: why it cannot be used with this version of the core, a sentence's end; empty if it can.
+        unmet: requirements of the distribution that are not installed; importing it may fail.
     """
 
     distribution: str
@@ -37,32 +64,178 @@ class PluginEntry:
     name: str
     version: str
     value: str
+    editable: str | None = None
+    incompatible: str = ""
+    unmet: tuple[str, ...] = ()
 
     @property
     def qualified_name(self) -> str:
         """``distribution:name``, which settles a conflict of two distributions that use one name."""
         return f"{self.distribution}:{self.name}"
 
+    @property
+    def source(self) -> str:
+        """The distribution and its version, for messages."""
+        return f"{self.distribution} {self.version}".rstrip()
+
+    @property
+    def module(self) -> str:
+        """The top-level package or module that provides it."""
+        return self.value.partition(":")[0].partition(".")[0].strip()
+
     def load(self) -> object:
         """Import the module and return the attribute; whatever the import raises comes through."""
         return importlib_metadata.EntryPoint(self.name, self.value, GROUPS[self.kind]).load()
 
 
+@dataclass(frozen=True, slots=True)
+class DistributionInfo:
+    """What the metadata of an installed distribution says.
+
+    Attributes:
+        name: as ``pip`` shows it.
+        version: empty if the metadata cannot be read.
+        summary: one line about it, or empty.
+        requires: its requirements as written.
+        editable: the folder it is developed in, or None.
+    """
+
+    name: str
+    version: str
+    summary: str
+    requires: tuple[str, ...]
+    editable: str | None
+
+
 def discover(kind: str | None = None) -> tuple[PluginEntry, ...]:
-    """All declared plugins, or those of one kind, sorted by distribution, kind and name."""
-    found: set[PluginEntry] = set()
-    for entry_point in importlib_metadata.entry_points():
+    """All declared plugins, or those of one kind, sorted by distribution, kind and name.
+
+    Of a distribution that is found twice on the path, the first counts, as for an import.
+    """
+    found: dict[tuple[str, str, str, str], PluginEntry] = {}
+    described: dict[int, tuple[DistributionInfo, str, tuple[str, ...]]] = {}
+    versions: dict[str, str | None] = {}
+    for entry_point in _entry_points():
         entry_kind = _KIND_OF_GROUP.get(entry_point.group)
-        if entry_kind is None or kind not in (None, entry_kind) or entry_point.dist is None:
-            continue
         distribution = entry_point.dist
-        found.add(PluginEntry(distribution.name, entry_kind, entry_point.name, distribution.version, entry_point.value))
-    return tuple(sorted(found))
+        if entry_kind is None or kind not in (None, entry_kind) or distribution is None:
+            continue
+        if id(distribution) not in described:
+            info = _described(distribution)
+            described[id(distribution)] = (info, *_requirements(info.requires, versions))
+        info, incompatible, unmet = described[id(distribution)]
+        entry = PluginEntry(
+            info.name,
+            entry_kind,
+            entry_point.name,
+            info.version,
+            entry_point.value,
+            info.editable,
+            incompatible,
+            unmet,
+        )
+        found.setdefault((normalized(entry.distribution), entry.kind, entry.name, entry.value), entry)
+    return tuple(found[key] for key in sorted(found))
 
 
-def conflicting(entries: tuple[PluginEntry, ...]) -> frozenset[PluginEntry]:
-    """The entries whose kind and name are also declared by another distribution."""
+def distribution_info(name: str) -> DistributionInfo | None:
+    """What the metadata of a distribution says, or None if it is not installed."""
+    try:
+        return _described(importlib_metadata.distribution(name))
+    except importlib_metadata.PackageNotFoundError:
+        return None
+
+
+def conflicting(entries: Iterable[PluginEntry], selection: PluginSelection | None = None) -> frozenset[PluginEntry]:
+    """The entries whose kind and name are declared a second time by something else that is not switched off."""
     claims: dict[tuple[str, str], list[PluginEntry]] = {}
     for entry in entries:
-        claims.setdefault((entry.kind, entry.name), []).append(entry)
+        if selection is None or not selection.disabled(entry):
+            claims.setdefault((entry.kind, entry.name), []).append(entry)
     return frozenset(entry for claim in claims.values() if len(claim) > 1 for entry in claim)
+
+
+def providing(component: object) -> PluginEntry | None:
+    """An entry of the distribution whose package defines a class or an object's class, or None; imports nothing."""
+    defined = component if isinstance(component, type) else type(component)
+    package = defined.__module__.partition(".")[0]
+    return next((entry for entry in discover() if entry.module == package), None)
+
+
+def _entry_points() -> Iterator[importlib_metadata.EntryPoint]:
+    try:
+        yield from importlib_metadata.entry_points()
+    except Exception:
+        # One distribution's entry_points.txt cannot be parsed: leave that one out, and only that one.
+        seen: set[str] = set()
+        for distribution in importlib_metadata.distributions():
+            name = normalized(_described(distribution).name)
+            if name not in seen:
+                seen.add(name)
+                yield from _entry_points_of(distribution)
+
+
+def _entry_points_of(distribution: importlib_metadata.Distribution) -> tuple[importlib_metadata.EntryPoint, ...]:
+    try:
+        return tuple(distribution.entry_points)
+    except Exception:
+        return ()
+
+
+def _described(distribution: importlib_metadata.Distribution) -> DistributionInfo:
+    try:
+        metadata = distribution.metadata
+        assert metadata is not None
+        name, version, summary = metadata.get("Name"), metadata.get("Version"), metadata.get("Summary")
+        requires = tuple(metadata.get_all("Requires-Dist") or ())
+    except Exception:  # no METADATA, or one that cannot be decoded
+        name = version = summary = None
+        requires = ()
+    folder = getattr(distribution, "_path", None)  # its public API has no name for a distribution without metadata
+    stem = Path(str(folder)).stem.partition("-")[0] if folder is not None else "unknown"
+    return DistributionInfo(name or stem, version or "", summary or "", requires, _editable_folder(distribution))
+
+
+def _editable_folder(distribution: importlib_metadata.Distribution) -> str | None:
+    try:
+        origin = cast("dict[str, Any]", json.loads(distribution.read_text("direct_url.json") or "{}"))
+        if origin.get("dir_info", {}).get("editable"):
+            return url2pathname(urlparse(origin["url"]).path)
+    except Exception:  # written by an installer that follows another specification
+        return None
+    return None
+
+
+def _requirements(requires: Iterable[str], versions: dict[str, str | None]) -> tuple[str, tuple[str, ...]]:
+    """Why the core is not the one that is required, and which other requirements are not installed.
+
+    ``versions`` remembers what was looked up: many plugins require the same few distributions.
+    """
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    incompatible, unmet = "", list[str]()
+    for line in requires:
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement:
+            continue
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        name = normalized(requirement.name)
+        if name not in versions:
+            versions[name] = _version(name)
+        found = versions[name]
+        if found is not None and requirement.specifier.contains(found, prereleases=True):
+            continue
+        if name == CORE:
+            incompatible = f"requires {CORE}{requirement.specifier}, and {found} is installed"
+        else:
+            unmet.append(f"{requirement.name}{requirement.specifier}")
+    return incompatible, tuple(unmet)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib_metadata.version(name)
+    except importlib_metadata.PackageNotFoundError:
+        return None

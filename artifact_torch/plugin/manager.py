@@ -1,182 +1,282 @@
-"""The plugins of one trainer: what is installed, what was chosen, and the hooks they implement."""
+"""The plugins of one trainer: what is installed, what was chosen, and calls of the hooks they implement."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+import functools
+import logging
+import types
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from artifact_torch.errors import PluginError
-from artifact_torch.plugin.discovery import PluginEntry, conflicting, discover
-from artifact_torch.plugin.markers import PROJECT
+from artifact_torch.plugin.audit import Audit
+from artifact_torch.plugin.calling import Calls, HookFunction, Plugin, Source, position_of, positional
+from artifact_torch.plugin.discovery import CORE, PluginEntry, conflicting, discover, distribution_info
+from artifact_torch.plugin.hooks import Hooks
+from artifact_torch.plugin.inspection import HOOKS, SPECIFIED, MarkedFunction, marked_functions, problems_of, refusal
+from artifact_torch.plugin.ledger import DEFAULT_TIME_SHARE, PluginTime, TimeLedger
+from artifact_torch.plugin.loading import load_plugin
+from artifact_torch.plugin.markers import PROJECT, hookimpl
+from artifact_torch.plugin.selection import PluginSelection, is_strict
 from artifact_torch.plugin.specs import SPECIFICATIONS
 
+if TYPE_CHECKING:
+    from artifact_torch.core.trainer import Trainer
 
-@dataclass(frozen=True, slots=True)
-class Implementation:
-    """One plugin's implementation of one hook.
-
-    Attributes:
-        plugin: the name under which the plugin is registered.
-        call: takes the specification's arguments by position, in its order.
-    """
-
-    plugin: str
-    call: Callable[..., Any]
+logger = logging.getLogger("artifact_torch")
 
 
 class Plugins:
     """The plugins of one trainer. Each trainer has its own, so that two in one process do not meet.
 
+    Args:
+        selection: which installed plugins take part, and which run first.
+        trainer: whose plugins these are; they are watched, and failures say where training stood.
+        time_share: the share of an epoch's time above which a plugin is warned about.
+
     Attributes:
-        warnings: one sentence for each installed plugin that could not be loaded.
-        loaded: the installed plugins that were loaded, by the name they are registered under.
+        hooks: calls what the plugins implement.
+        warnings: one sentence for each thing that is not as it should be and does not end training.
+        left_out: the installed plugins that are not used because they are broken, with the reason.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        selection: PluginSelection | None = None,
+        trainer: Trainer | None = None,
+        *,
+        time_share: float = DEFAULT_TIME_SHARE,
+    ) -> None:
         self._manager = pluggy.PluginManager(PROJECT)
         for specification in SPECIFICATIONS:
             self._manager.add_hookspecs(specification)
+        self.selection = selection or PluginSelection()
         self.warnings: list[str] = []
-        self.loaded: dict[str, PluginEntry] = {}
+        self.left_out: list[tuple[PluginEntry, str]] = []
+        self.on_change: list[Callable[[], None]] = []
+        self.ledger = TimeLedger(time_share)
+        self._trainer = trainer
+        self._plugins: dict[str, Plugin] = {}
+        self._entries: tuple[PluginEntry, ...] | None = None
+        audit = None if trainer is None else Audit(lambda: trainer.model, self.warn, self.changed)
+        self.calls = Calls(audit, self._place)
+        self.hooks = Hooks(self._manager, self.calls)
+
+    # Registration.
+
+    def set_up(self, chosen: Iterable[tuple[object, str | None]] = (), *, installed: bool = True) -> None:
+        """Register what was chosen, in that order, and after it what acts because it is installed.
+
+        All that is wrong with what was chosen is told at once. An installed plugin that is broken is left out, with a
+        warning, unless ``ARTIFACT_TORCH_STRICT_PLUGINS`` is set.
+
+        Args:
+            chosen: objects, each with the name of its entry if it was chosen by name.
+            installed: whether installed plugins take part.
+
+        Raises:
+            PluginError: something that was chosen cannot be used; or something installed, and that is to be an error.
+            UsageError: ``[plugins] only`` names what is not installed.
+        """
+        plugins, refused = self._described(chosen)
+        if installed:
+            loaded, reasons = self._load_installed({plugin.name for plugin in plugins})
+            plugins += loaded
+            refused += reasons
+        if refused:
+            raise PluginError("\n".join(refused))
+        ordered = {name: number for number, name in enumerate(reversed(self.selection.order), start=1)}
+        plugins.reverse()  # pluggy calls the last registered first
+        plugins.sort(key=lambda plugin: self._rank(plugin, ordered))
+        for plugin in plugins:
+            self._register(plugin, first=self._rank(plugin, ordered) > 0)
+        for name in self.selection.order:
+            if not any(self._is_meant(name, plugin) for plugin in plugins):
+                self.warn(f"[plugins] order names {name!r}, which takes no part in this training.")
 
     def load_installed(self) -> None:
-        """Import and register every plugin that acts because it is installed.
+        """Register every plugin that acts because it is installed; see ``set_up``."""
+        self.set_up()
 
-        One that cannot be imported or registered is left out, with a sentence in ``warnings``.
-        """
-        entries = discover("plugins")
-        ambiguous = conflicting(entries)
-        # pluggy calls the last registered first, and the documented order is by distribution and name.
-        for entry in reversed(entries):
-            name = entry.qualified_name if entry in ambiguous else entry.name
-            try:
-                registered = self.register(entry.load(), name)
-            except Exception as error:
-                self.warnings.append(
-                    f"The plugin {entry.name!r} of {entry.distribution} {entry.version} was left out: "
-                    f"{type(error).__name__}: {error}"
-                )
-            else:
-                self.loaded[registered] = entry
-
-    def register(self, plugin: object, name: str | None = None) -> str:
+    def register(self, plugin: object, name: str | None = None, *, source: Source = "chosen") -> str:
         """Register an object whose methods, or a module whose functions, are marked with ``hookimpl``.
+
+        It takes part from the next call of a hook on, before those that were registered earlier.
 
         Returns:
             The name it is registered under: its own, or its class's name with a number if that is taken.
 
         Raises:
-            PluginError: it implements a hook that does not exist, or names an argument that the hook does not have.
+            PluginError: it is registered already, or its hooks are not as they should be, with a line for each problem.
         """
-        wanted = name or _class_name(plugin)
-        taken = {known for known, _ in self._manager.list_name_plugin()}
-        chosen, number = wanted, 2
-        while chosen in taken:
-            chosen, number = f"{wanted}_{number}", number + 1
-        try:
-            self._manager.register(plugin, chosen)
-            self._manager.check_pending()
-        except (pluggy.PluginValidationError, ValueError) as error:
-            if self._manager.has_plugin(chosen):
-                self._manager.unregister(name=chosen)
-            reason = " ".join(str(error).split())
-            raise PluginError(f"The plugin {chosen!r} cannot be used: {reason}") from error
-        return chosen
+        described = self._describe(plugin, name, source)
+        if problems := problems_of(plugin):
+            raise PluginError(refusal(described.name, _source_of(described), problems))
+        if (known := self.name_of(plugin)) is not None:
+            raise PluginError(f"The plugin {described.name!r} cannot be used: it is registered already, as {known!r}.")
+        self._register(described)
+        return described.name
 
     def name_of(self, plugin: object) -> str | None:
         """The name under which an object is registered here, or None."""
-        return self._manager.get_name(plugin)
+        return next((name for name, known in self._plugins.items() if known.implementation is plugin), None)
 
     def names(self) -> list[str]:
         """The names of all registered plugins, in the order in which they are called."""
-        return [name for name, plugin in reversed(self._manager.list_name_plugin()) if plugin is not None]
+        return [name for name, _ in reversed(self._manager.list_name_plugin())]
 
-    def first_result(self, hook: str, **arguments: object) -> Any:
-        """Call a hook of which the first answer counts; None if nobody answers."""
-        return self._caller(hook)(**arguments)
+    def plugin_set(self) -> list[dict[str, str | None]]:
+        """Who takes part, in calling order: name, source, distribution and version, as a run and a checkpoint keep it.
 
-    def call(self, hook: str, **arguments: object) -> list[Any]:
-        """Call a hook and return all answers that are not None, in the order of the plugins."""
-        return cast("list[Any]", self._caller(hook)(**arguments))
+        A plugin that implements no hook takes no part.
+        """
+        active = {each.plugin.name for each in self.hooks.all_functions()}
+        return [
+            {
+                "name": plugin.name,
+                "source": plugin.source,
+                "distribution": plugin.distribution,
+                "version": plugin.version,
+            }
+            for plugin in (self._plugins[name] for name in self.names())
+            if plugin.name in active
+        ]
 
-    def call_each(self, hook: str, **arguments: object) -> list[tuple[str, Any]]:
-        """Call a hook and return ``(plugin, answer)`` for every answer that is not None."""
-        positional = self._by_position(hook, arguments)
-        answers = [(each.plugin, each.call(*positional)) for each in self.implementations(hook)]
-        return [(plugin, answer) for plugin, answer in answers if answer is not None]
+    def warn(self, sentence: str) -> None:
+        """Keep a warning for the run's record, and log it."""
+        self.warnings.append(sentence)
+        logger.warning(sentence)
 
-    def call_all(self, hook: str, **arguments: object) -> list[BaseException]:
-        """Call every implementation of a hook, whatever the others raise; return what they raised."""
-        positional = self._by_position(hook, arguments)
-        errors: list[BaseException] = []
-        for each in self.implementations(hook):
+    def watch(self) -> None:
+        """Audit the next call of each implementation; to be called once an epoch."""
+        for each in self.hooks.all_functions():
+            each.watched = True
+
+    def close_ledger(self, epoch: int) -> list[PluginTime]:
+        """What plugins took since the last time, for an epoch; warns of one that took too large a share of it."""
+        rows = self.ledger.close(self.hooks.all_functions(), epoch)
+        core = [plugin.name for plugin in self._plugins.values() if plugin.source == "core"]
+        for sentence in self.ledger.warnings(rows, exempt=core):
+            self.warn(sentence)
+        return rows
+
+    def changed(self) -> None:
+        """Tell those who keep the implementations of a hook that they have to look again."""
+        for callback in self.on_change:
+            callback()
+
+    # The parts of registration.
+
+    def _described(self, chosen: Iterable[tuple[object, str | None]]) -> tuple[list[Plugin], list[str]]:
+        plugins, refused = list[Plugin](), list[str]()
+        for component, entry_name in chosen:
+            plugin = self._describe(component, None, "chosen", taken=[each.name for each in plugins])
+            plugin.entry_name = entry_name or plugin.entry_name
+            if any(component is each.implementation for each in plugins):
+                refused.append(f"The plugin {plugin.name!r} cannot be used: it is registered already.")
+            elif problems := problems_of(component):
+                refused.append(refusal(plugin.name, _source_of(plugin), problems))
+            plugins.append(plugin)
+        return plugins, refused
+
+    def _load_installed(self, taken: Collection[str]) -> tuple[list[Plugin], list[str]]:
+        """The plugins that act because they are installed, and why others cannot, if that is to be an error."""
+        entries = self._discovered()
+        for sentence in self.selection.check(entries):
+            self.warn(sentence)
+        acting = [entry for entry in entries if entry.kind == "plugins" and self.selection.acts(entry)]
+        ambiguous = conflicting(acting)
+        for name in sorted({entry.name for entry in ambiguous}):
+            providers = " and ".join(entry.distribution for entry in acting if entry.name == name)
+            self.warn(f"The plugin {name!r} is provided by {providers}, and all act: disable one if that is not meant.")
+        plugins, refused = list[Plugin](), list[str]()
+        for entry in acting:
+            name = entry.qualified_name if entry in ambiguous or entry.name in taken else entry.name
             try:
-                each.call(*positional)
-            except BaseException as error:
-                errors.append(error)
-        return errors
+                loaded = load_plugin(entry, self.warn)
+            except PluginError as error:
+                self.left_out.append((entry, str(error)))
+                if is_strict():
+                    refused.append(str(error))
+                else:
+                    self.warn(
+                        f"{error} It was left out." if str(error).count("\n") == 0 else f"{error}\nIt was left out."
+                    )
+            else:
+                plugins.append(
+                    Plugin(name, loaded, "installed", entry.distribution, entry.version, entry.name, _declared(loaded))
+                )
+        return plugins, refused
 
-    def implementations(self, hook: str) -> tuple[Implementation, ...]:
-        """Who implements a hook, in calling order; wrappers are around each of them."""
-        found = [each for each in reversed(self._caller(hook).get_hookimpls()) if not _wraps(each)]
-        if not self.has_wrappers(hook):
-            names = self._argument_names(hook)
-            return tuple(
-                Implementation(each.plugin_name, _positional(each.function, each.argnames, names)) for each in found
-            )
-        everyone = [each.plugin for each in found]
-        return tuple(Implementation(each.plugin_name, self._alone(hook, each.plugin, everyone)) for each in found)
+    def _describe(self, plugin: object, name: str | None, source: Source, taken: Sequence[str] = ()) -> Plugin:
+        wanted = name or str(getattr(plugin, "__name__", type(plugin).__name__))
+        chosen, number = wanted, 2
+        while chosen in self._plugins or chosen in taken:
+            chosen, number = f"{wanted}_{number}", number + 1
+        described = Plugin(chosen, plugin, source, changes_training=_declared(plugin))
+        module = plugin.__name__ if isinstance(plugin, types.ModuleType) else type(plugin).__module__
+        package = module.partition(".")[0]
+        if package == PROJECT:
+            described.distribution, described.version = CORE, _core_version()
+        for entry in self._discovered():
+            if entry.module == package:
+                described.distribution, described.version = entry.distribution, entry.version
+                if entry.value.partition(":")[2] == type(plugin).__qualname__:
+                    described.entry_name = entry.name
+        return described
 
-    def has_wrappers(self, hook: str) -> bool:
-        """Whether a plugin wraps the implementations of a hook."""
-        return any(_wraps(each) for each in self._caller(hook).get_hookimpls())
+    def _register(self, plugin: Plugin, *, first: bool = False) -> None:
+        holder = types.ModuleType(plugin.name)  # a module, for pluggy binds no functions that it finds there
+        for marked in marked_functions(plugin.implementation):
+            if marked.hook in HOOKS:
+                each = HookFunction(plugin, marked.hook, positional(marked), position_of(marked))
+                self.hooks.add(each)
+                setattr(holder, marked.hook, self._marked(each, marked, first=first))
+        self._plugins[plugin.name] = plugin
+        self._manager.register(holder, plugin.name)
+        self.changed()
 
-    def positional_caller(self, hook: str) -> Callable[..., Any]:
-        """The whole hook, wrappers included, as one function of the specification's arguments by position."""
-        return _by_name(self._caller(hook), self._argument_names(hook))
+    def _marked(self, each: HookFunction, marked: MarkedFunction, *, first: bool) -> Callable[..., Any]:
+        function = self.calls.around(each)
+        functools.update_wrapper(function, SPECIFIED[each.hook], assigned=())  # for pluggy, which passes what it names
+        return hookimpl(
+            function,
+            tryfirst=first or bool(marked.options.get("tryfirst")),
+            trylast=not first and bool(marked.options.get("trylast")),
+            wrapper=bool(marked.options.get("wrapper")),
+            hookwrapper=bool(marked.options.get("hookwrapper")),
+        )
 
-    def _alone(self, hook: str, plugin: object, everyone: Sequence[object]) -> Callable[..., Any]:
-        caller = self._manager.subset_hook_caller(hook, [other for other in everyone if other is not plugin])
-        call = _by_name(caller, self._argument_names(hook))
+    def _rank(self, plugin: Plugin, ordered: dict[str, int]) -> int:
+        return max((rank for name, rank in ordered.items() if self._is_meant(name, plugin)), default=0)
 
-        def call_alone(*arguments: object) -> Any:
-            answers = call(*arguments)
-            return (answers[0] if answers else None) if isinstance(answers, list) else answers
+    @staticmethod
+    def _is_meant(name: str, plugin: Plugin) -> bool:
+        qualified = f"{plugin.distribution}:{plugin.entry_name}"
+        return name in (plugin.name, plugin.entry_name, qualified)
 
-        return call_alone
+    def _discovered(self) -> tuple[PluginEntry, ...]:
+        if self._entries is None:
+            self._entries = discover()
+        return self._entries
 
-    def _caller(self, hook: str) -> pluggy.HookCaller:
-        return cast("pluggy.HookCaller", getattr(self._manager.hook, hook))
-
-    def _by_position(self, hook: str, arguments: Mapping[str, object]) -> tuple[object, ...]:
-        return tuple(arguments[name] for name in self._argument_names(hook))
-
-    def _argument_names(self, hook: str) -> tuple[str, ...]:
-        specification = self._caller(hook).spec
-        assert specification is not None  # every hook has one: check_pending refuses the others
-        return tuple(specification.argnames)
-
-
-def _class_name(plugin: object) -> str:
-    return str(getattr(plugin, "__name__", type(plugin).__name__))
-
-
-def _positional(function: Callable[..., Any], wanted: Sequence[str], given: Sequence[str]) -> Callable[..., Any]:
-    if tuple(wanted) == tuple(given):
-        return function
-    positions = tuple(given.index(name) for name in wanted)
-    if len(positions) == 1:
-        only = positions[0]
-        return lambda *arguments: function(arguments[only])
-    return lambda *arguments: function(*(arguments[position] for position in positions))
+    def _place(self) -> str:
+        if self._trainer is None:
+            return ""
+        state = self._trainer.state
+        return f", epoch {state.epoch}, step {state.step}"
 
 
-def _by_name(caller: pluggy.HookCaller, names: Sequence[str]) -> Callable[..., Any]:
-    return lambda *arguments: caller(**dict(zip(names, arguments, strict=True)))
+def _declared(plugin: object) -> bool:
+    return bool(getattr(plugin, "changes_training", False))
 
 
-def _wraps(implementation: pluggy.HookImpl) -> bool:
-    return implementation.wrapper or implementation.hookwrapper
+def _source_of(plugin: Plugin) -> str:
+    return f"{plugin.distribution} {plugin.version}" if plugin.distribution else ""
+
+
+def _core_version() -> str | None:
+    info = distribution_info(CORE)
+    return None if info is None else info.version

@@ -8,17 +8,9 @@ from __future__ import annotations
 import difflib
 
 from artifact_torch.errors import PluginError
-from artifact_torch.plugin.discovery import GROUPS, PluginEntry, discover
-
-_SINGULAR = {
-    "callbacks": "callback",
-    "stoppers": "stopper",
-    "trackers": "tracker",
-    "models": "model",
-    "artifact_groups": "artifact group",
-    "commands": "command",
-    "plugins": "plugin",
-}
+from artifact_torch.plugin.discovery import GROUPS, SINGULAR, PluginEntry, discover
+from artifact_torch.plugin.loading import load_entry
+from artifact_torch.plugin.selection import PluginSelection
 
 
 class Registry:
@@ -41,25 +33,38 @@ class Registry:
         self._check(kind, name, component, "registry.add")
         self._added[kind][name] = component
 
-    def get(self, kind: str, name: str) -> type:
+    def get(self, kind: str, name: str, selection: PluginSelection | None = None) -> type:
         """Import and return the component of a kind by its name, or by ``distribution:name``.
 
+        Args:
+            kind: a key of ``plugin.discovery.GROUPS``.
+            name: the component's name.
+            selection: what is switched off, besides what ``ARTIFACT_TORCH_DISABLE`` names.
+
         Raises:
-            PluginError: nothing of that name is installed, several distributions use the name, the import fails, or
-                what is imported does not keep the contract of its kind.
+            PluginError: nothing of that name is installed, several distributions use the name, it is switched off, the
+                import fails, or what is imported does not keep the contract of its kind.
         """
         if name in self._added[kind]:
             return self._added[kind][name]
-        entry = self._find(kind, name)
-        return self._check(kind, name, _imported(entry), f"{entry.distribution} {entry.version} ({entry.value})")
+        return self.load_class(self._find(kind, name, selection))
 
     def load(self, kind: str, name: str) -> object:
         """Import what is installed under a name, whatever it is; for kinds that are not classes.
 
         Raises:
-            PluginError: nothing of that name is installed, several distributions use it, or the import fails.
+            PluginError: nothing of that name is installed, several distributions use it, it is switched off, or the
+                import fails.
         """
-        return _imported(self._find(kind, name))
+        return load_entry(self._find(kind, name, None))
+
+    def load_class(self, entry: PluginEntry) -> type:
+        """Import a component that was found already, and hold it against the contract of its kind.
+
+        Raises:
+            PluginError: the import fails, or it does not keep the contract.
+        """
+        return self._check(entry.kind, entry.name, load_entry(entry), f"{entry.source} ({entry.value})")
 
     def names(self, kind: str) -> list[str]:
         """The names that can be chosen, sorted; nothing is imported."""
@@ -76,15 +81,23 @@ class Registry:
                 return entry.name
         return None
 
-    def _find(self, kind: str, name: str) -> PluginEntry:
-        entries = discover(kind)
-        matches = [entry for entry in entries if name in (entry.name, entry.qualified_name)]
-        if len(matches) == 1:
-            return matches[0]
-        singular = _SINGULAR[kind]
+    def _find(self, kind: str, name: str, selection: PluginSelection | None) -> PluginEntry:
+        selection = selection or PluginSelection()
+        matches = [entry for entry in discover(kind) if name in (entry.name, entry.qualified_name)]
+        enabled = [entry for entry in matches if not selection.disabled(entry)]
+        singular = SINGULAR[kind]
+        if len(enabled) == 1:
+            return enabled[0]
+        if enabled:
+            choices = " or ".join(entry.qualified_name for entry in enabled)
+            raise PluginError(
+                f"Several distributions provide the {singular} {name!r}: write {choices}, or disable one of them."
+            )
         if matches:
-            choices = " or ".join(entry.qualified_name for entry in matches)
-            raise PluginError(f"Several distributions provide the {singular} {name!r}: write {choices}.")
+            raise PluginError(
+                f"The {singular} {name!r} of {matches[0].source} is switched off: choose another one, or take it "
+                "out of [plugins] disable, --no-plugin and ARTIFACT_TORCH_DISABLE."
+            )
         known = self.names(kind)
         close = difflib.get_close_matches(name, known, n=1)
         if close:
@@ -99,20 +112,10 @@ class Registry:
         contract = self._contracts.get(kind, object)
         if not isinstance(component, type) or not issubclass(component, contract):
             raise PluginError(
-                f"The {_SINGULAR[kind]} {name!r} from {source} is not a subclass of "
+                f"The {SINGULAR[kind]} {name!r} from {source} is not a subclass of "
                 f"{contract.__module__}.{contract.__qualname__}."
             )
         return component
-
-
-def _imported(entry: PluginEntry) -> object:
-    try:
-        return entry.load()
-    except Exception as error:
-        raise PluginError(
-            f"The {_SINGULAR[entry.kind]} {entry.name!r} of {entry.distribution} {entry.version} cannot be imported "
-            f"from {entry.value}: {type(error).__name__}: {error}. Repair or uninstall {entry.distribution}."
-        ) from error
 
 
 def _same(entry: PluginEntry, component: type) -> bool:

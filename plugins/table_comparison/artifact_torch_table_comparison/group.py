@@ -24,6 +24,7 @@ from artifact_torch import (
     TrainerParts,
     TrainingSettings,
 )
+from artifact_torch.plugin.specs import TrackingHooks
 from artifact_torch_table_comparison.artifacts import ComparisonArtifacts
 from artifact_torch_table_comparison.comparison import missing_share_differences
 from artifact_torch_table_comparison.model import TabularGenerativeModel
@@ -114,8 +115,13 @@ class TableComparison(ArtifactGroup[TableData, TableValidation]):
         path = trainer.run.path / "synthetic.csv"
         schema.write_csv(synthetic, path)
         state = trainer.state
-        trainer.plugins.call(
-            "track_file", name="synthetic", path=path, split=DataSplit.TRAIN, epoch=state.epoch, step=state.step
+        trainer.hooks.notify(
+            TrackingHooks.track_file,
+            name="synthetic",
+            path=path,
+            split=DataSplit.TRAIN,
+            epoch=state.epoch,
+            step=state.step,
         )
         plan = comparison_plan(ComparisonArtifacts(score_collections=[], plots=[]), real, schema)
         compare(plan, real, synthetic, schema)

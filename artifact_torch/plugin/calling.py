@@ -1,0 +1,245 @@
+"""One plugin's implementation of one hook: counted, watched, and named where it fails."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from artifact_torch.errors import PluginError
+from artifact_torch.plugin.inspection import HOOKS, MarkedFunction
+
+if TYPE_CHECKING:
+    from artifact_torch.plugin.audit import Audit
+
+clock = time.perf_counter_ns
+
+Source = Literal["core", "chosen", "installed"]
+
+
+@dataclass(slots=True)
+class Plugin:
+    """An object whose hooks take part.
+
+    Attributes:
+        name: the name it is registered under.
+        implementation: the object or module.
+        source: whether it belongs to the core, was chosen, or acts because it is installed.
+        distribution: the distribution that it comes from, if that is known.
+        version: the distribution's version.
+        entry_name: the name under which the distribution provides it.
+        changes_training: whether it says so, with an attribute of that name; then it may draw from the global random
+            state and change the modes of the model.
+    """
+
+    name: str
+    implementation: object
+    source: Source
+    distribution: str | None = None
+    version: str | None = None
+    entry_name: str | None = None
+    changes_training: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name!r} ({self.distribution} {self.version})" if self.distribution else repr(self.name)
+
+
+@dataclass(slots=True, eq=False)
+class HookFunction:
+    """One plugin's implementation of one hook.
+
+    Attributes:
+        plugin: whose it is.
+        hook: which hook.
+        call: takes all arguments of the specification, by position.
+        position: ``tryfirst``, ``trylast``, ``wrapper`` or empty.
+        calls: how often it was called since the ledger was closed.
+        nanoseconds: how long that took.
+        watched: whether its next call is to be audited.
+    """
+
+    plugin: Plugin
+    hook: str
+    call: Callable[..., Any]
+    position: str
+    calls: int = 0
+    nanoseconds: int = 0
+    watched: bool = True
+
+
+@dataclass(slots=True)
+class Record:
+    """What happened in one call of a hook.
+
+    Attributes:
+        answers: who answered what, in order.
+        errors: what was raised, if the call goes on after errors; None if the first one ends it.
+    """
+
+    answers: list[tuple[Plugin, Any]] = field(default_factory=list[tuple[Plugin, Any]])
+    errors: list[BaseException] | None = None
+
+
+class Calls:
+    """How the implementations of one trainer's plugins are called.
+
+    Attributes:
+        record: where the call in progress is written down.
+        audit: what plugins are watched with; None outside a trainer.
+        place: says for messages where training stands.
+    """
+
+    def __init__(self, audit: Audit | None, place: Callable[[], str]) -> None:
+        self.record = Record()
+        self.audit = audit
+        self.place = place
+
+    def annotate(self, error: BaseException, each: HookFunction) -> None:
+        """Note on an exception whose it is, and where training stood; the innermost plugin is noted first."""
+        error.add_note(f"In the plugin {each.plugin}, hook {each.hook}{self.place()}.")
+        if not hasattr(error, "artifact_torch_plugin"):
+            error.artifact_torch_plugin = f"{each.plugin} failed in {each.hook}{self.place()}"  # type: ignore[attr-defined]
+
+    def watched_call(self, each: HookFunction) -> Callable[..., Any]:
+        """The function to call: for the first call of an epoch one that is audited, else the implementation itself."""
+        audit = self.audit
+        if not each.watched or audit is None or each.plugin.source == "core" or each.plugin.changes_training:
+            return each.call
+        return audit.watching(each)
+
+    def around(self, each: HookFunction) -> Callable[..., Any]:
+        """What pluggy calls in place of the implementation."""
+        return self._wrapper(each) if each.position == "wrapper" else self._plain(each)
+
+    def _plain(self, each: HookFunction) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            record = self.record
+            start = clock()
+            try:
+                answer = self.watched_call(each)(*arguments)
+            except BaseException as error:
+                self.annotate(error, each)
+                if record.errors is None:
+                    raise
+                record.errors.append(error)
+                return None
+            finally:
+                each.calls += 1
+                each.nanoseconds += clock() - start
+            if answer is not None:
+                record.answers.append((each.plugin, answer))
+            return answer
+
+        return call
+
+    def _wrapper(self, each: HookFunction) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Generator[None, Any, Any]:
+            generator: Generator[None, Any, Any] = each.call(*arguments)
+            each.calls += 1
+            with self._counted(each):
+                next(generator)
+            try:
+                result = yield
+            except BaseException as error:
+                raised = error
+            else:
+                with self._counted(each):
+                    return _ended(generator.send, result)
+            with self._counted(each, passing=raised):
+                return _ended(generator.throw, raised)
+
+        return call
+
+    @contextmanager
+    def _counted(self, each: HookFunction, passing: BaseException | None = None) -> Generator[None]:
+        """Count the time of a part of a wrapper; what it wraps is counted for itself.
+
+        ``passing`` is an error from inside, which a wrapper that lets it through has not made.
+        """
+        start = clock()
+        try:
+            yield
+        except BaseException as error:
+            if error is not passing:
+                self.annotate(error, each)
+            raise
+        finally:
+            each.nanoseconds += clock() - start
+
+
+def _ended(resume: Callable[[Any], object], value: object) -> Any:
+    """What a wrapper returns after its yield."""
+    try:
+        resume(value)
+    except StopIteration as end:
+        return end.value
+    raise PluginError("a wrapper must yield once, and this one has yielded again")
+
+
+def runner(functions: Sequence[HookFunction], calls: Calls) -> Callable[..., None] | None:
+    """One function that calls all implementations of a hook of the loop, by position; None if there are none.
+
+    The end of one is taken as the start of the next, so that counting costs one look at the clock for each.
+    """
+    if not functions:
+        return None
+    steps = tuple((each, calls.watched_call(each)) for each in functions)
+
+    def run(*arguments: Any) -> None:
+        each, start = steps[0][0], clock()
+        try:
+            for each, call in steps:
+                call(*arguments)
+                now = clock()
+                each.calls += 1
+                each.nanoseconds += now - start
+                start = now
+        except BaseException as error:
+            each.calls += 1
+            each.nanoseconds += clock() - start
+            calls.annotate(error, each)
+            raise
+
+    return run
+
+
+def position_of(marked: MarkedFunction) -> str:
+    if marked.wraps:
+        return "wrapper"
+    return "tryfirst" if marked.options.get("tryfirst") else "trylast" if marked.options.get("trylast") else ""
+
+
+def positional(marked: MarkedFunction) -> Callable[..., Any]:
+    """The function as one of all arguments of the specification, by position."""
+    function, given = marked.function, HOOKS[marked.hook]
+    wanted = tuple(inspect.signature(function).parameters)
+    if marked.hook == "execute_batch_preprocessing":
+        function, wanted = _keeping_entries(function, wanted.index("batch") if "batch" in wanted else None), wanted
+    if wanted == given:
+        return function
+    positions = tuple(given.index(name) for name in wanted)
+    if len(positions) == 1:
+        only = positions[0]
+        return lambda *arguments: function(arguments[only])
+    return lambda *arguments: function(*(arguments[position] for position in positions))
+
+
+def _keeping_entries(function: Callable[..., Any], position: int | None) -> Callable[..., Any]:
+    """A function that edits a batch, refused if entries are gone that the model may need."""
+    if position is None:
+        return function
+
+    def edit(*arguments: Any) -> None:
+        batch: dict[str, Any] = arguments[position]
+        before = tuple(batch)
+        function(*arguments)
+        if tuple(batch) != before and (lost := [name for name in before if name not in batch]):
+            raise PluginError(
+                f"The batch has lost {', '.join(map(repr, lost))}: replace entries in execute_batch_preprocessing, and "
+                "do not remove them."
+            )
+
+    return edit

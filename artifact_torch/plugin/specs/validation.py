@@ -1,0 +1,229 @@
+"""The hooks that decide what is validated, when, and with what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from artifact_torch.plugin.markers import hookspec
+
+if TYPE_CHECKING:
+    from artifact_torch.core.callback import LoaderCallback
+    from artifact_torch.core.data import DataSplit
+    from artifact_torch.core.results import ValidationPlan, ValidationResults
+    from artifact_torch.core.trainer import Trainer
+    from artifact_torch.core.validation import ValidationRoutine
+
+
+class ValidationHooks:
+    """What is validated, when, and with what.
+
+    A trainer asks the ``get_`` hooks once, when it is built and takes its routine.
+    """
+
+    @hookspec(firstresult=True)
+    def get_validation_period(self, routine: ValidationRoutine) -> int | None:
+        """Called when a trainer takes a routine: how many epochs lie between two validations.
+
+        The last epoch is validated in any case, also if a stopper ends training.
+
+        Order:
+            First of the hooks with which a trainer is built. The first answer that is not None counts, and the plugins
+            after it are not asked; without an answer, the routine's own period stays.
+
+        Args:
+            routine: the routine; ``routine.period`` is its own period in epochs.
+
+        Returns:
+            The period in epochs, at least 1; None to leave it to others.
+
+        .. versionadded:: 1.0
+
+        Example::
+
+            import os
+
+            from artifact_torch import hookimpl
+
+            @hookimpl
+            def get_validation_period():
+                period = os.environ.get("VALIDATION_PERIOD")
+                return int(period) if period else None
+        """
+
+    @hookspec(firstresult=True)
+    def get_validation_plan(self, routine: ValidationRoutine, split: DataSplit) -> ValidationPlan | None:
+        """Called when a trainer takes a routine, once for each split: the plan of the artifacts to compute.
+
+        A routine that overrides ``execute_plan`` executes the plan each time validation is due; with any other, a plan
+        is refused. The example's plan needs no execution: its score stands beside the model's as a reference.
+
+        Order:
+            After ``get_val_loader_callbacks``, first for the training split, then for the validation split. The first
+            answer that is not None counts, and the plugins after it are not asked.
+
+        Args:
+            routine: the routine that is going to execute the plan.
+            split: ``DataSplit.TRAIN`` or ``DataSplit.VALIDATION``.
+
+        Returns:
+            The plan, an object with the mappings ``scores``, ``arrays``, ``plots`` and their collections, as plans of
+            artifact-experiment and ``artifact_torch.Artifacts`` have them; None to leave it to others.
+
+        .. versionadded:: 1.0
+
+        Example::
+
+            from artifact_torch import Artifacts, DataSplit, hookimpl
+
+            @hookimpl
+            def get_validation_plan(split):
+                if split is DataSplit.VALIDATION:
+                    return Artifacts(scores={"error_of_linear_baseline": 0.0131})
+                return None
+        """
+
+    @hookspec
+    def get_train_loader_callbacks(self, routine: ValidationRoutine) -> Sequence[LoaderCallback] | None:
+        """Called when a trainer takes a routine: what to compute over the training batches at each validation.
+
+        Order:
+            After ``get_validation_period``. All answers are joined, after the routine's own callbacks. Two callbacks
+            of one name are refused.
+
+        Args:
+            routine: the routine; it passes over ``routine.train_loader``, or the trainer's loader if that is None.
+
+        Returns:
+            Loader callbacks, such as subclasses of ``ScoreCallback`` or ``PlotCallback``; None for no callback.
+
+        .. versionadded:: 1.0
+
+        Example::
+
+            from artifact_torch import hookimpl, registry
+
+            @hookimpl
+            def get_train_loader_callbacks():
+                loss_without_dropout = registry.get("callbacks", "loss")
+                return [loss_without_dropout(split="train", name="evaluation_loss")]
+        """
+
+    @hookspec
+    def get_val_loader_callbacks(self, routine: ValidationRoutine) -> Sequence[LoaderCallback] | None:
+        """Called when a trainer takes a routine: what to compute over the validation batches at each validation.
+
+        Order:
+            After ``get_train_loader_callbacks``. All answers are joined, after the routine's own callbacks. Two
+            callbacks of one name are refused, and so is a callback if there is no validation loader.
+
+        Args:
+            routine: the routine; it passes over ``routine.val_loader``, which may be None.
+
+        Returns:
+            Loader callbacks, such as subclasses of ``ScoreCallback`` or ``PlotCallback``; None for no callback.
+
+        .. versionadded:: 1.0
+
+        Example::
+
+            from artifact_torch import hookimpl, registry
+
+            @hookimpl
+            def get_val_loader_callbacks(routine):
+                if routine.val_loader is None:  # a callback would be refused
+                    return None
+                return [registry.get("callbacks", "loss")(name="held_out_loss")]
+        """
+
+    @hookspec(firstresult=True)
+    def execute_validation(self, routine: ValidationRoutine, trainer: Trainer) -> ValidationResults | None:
+        """Called when validation is due and by ``trainer.validate()``: the results, in place of the routine's own.
+
+        The model is in evaluation mode and gradients are off; afterwards the random state is as it was before. While a
+        plugin implements this hook, validation is due even if the routine has nothing to compute.
+
+        Order:
+            Between ``on_validation_start`` and ``on_validation_end``. The first answer that is not None counts, and
+            the plugins after it are not asked; without an answer, the routine does ``routine.evaluate(trainer)``.
+
+        Args:
+            routine: the routine that validates; ``routine.evaluate(trainer)`` gives the results that it would compute.
+            trainer: the trainer; ``trainer.state.epoch`` is the epoch that is validated, 0 before training.
+
+        Returns:
+            The results of all splits; None to leave it to others.
+
+        .. versionadded:: 1.0
+
+        Example::
+
+            import time
+
+            from artifact_torch import DataSplit, hookimpl
+
+            @hookimpl
+            def execute_validation(routine, trainer):
+                start = time.perf_counter()
+                results = routine.evaluate(trainer)
+                results.of_split(DataSplit.VALIDATION).scores["seconds"] = time.perf_counter() - start
+                return results
+        """
+
+    @hookspec
+    def on_validation_start(self, trainer: Trainer) -> None:
+        """Called before validation; the model is in evaluation mode and gradients are off.
+
+        Order:
+            Before ``execute_validation``. Implementations run one after the other; the first error ends the validation
+            and training with it.
+
+        Args:
+            trainer: the trainer; ``trainer.state.epoch`` is the epoch that is validated, 0 before training.
+
+        Returns:
+            Nothing.
+
+        .. versionadded:: 1.0
+
+        Example::
+
+            import logging
+
+            from artifact_torch import hookimpl
+
+            @hookimpl
+            def on_validation_start(trainer):
+                logging.getLogger("artifact_torch").info("Validating after step %d.", trainer.state.step)
+        """
+
+    @hookspec
+    def on_validation_end(self, trainer: Trainer, results: ValidationResults) -> None:
+        """Called after validation, before its results are recorded and tracked: they may be edited.
+
+        Order:
+            After ``execute_validation``, before ``track_score`` and the other hooks that track results. Implementations
+            run one after the other, each with the results as those before have left them; the first error ends
+            training.
+
+        Args:
+            trainer: the trainer; the model is still in evaluation mode, and gradients are off.
+            results: the artifacts of each split; ``results.of_split(split)`` has a mapping for each kind.
+
+        Returns:
+            Nothing.
+
+        .. versionadded:: 1.0
+
+        Example::
+
+            from statistics import fmean
+
+            from artifact_torch import DataSplit, hookimpl
+
+            @hookimpl
+            def on_validation_end(results):
+                scores = results.of_split(DataSplit.VALIDATION).scores
+                if scores:
+                    scores["mean_of_scores"] = fmean(scores.values())
+        """
