@@ -42,6 +42,7 @@ docs: setup
 	$(BIN)/python -m artifact_torch.plugin.documentation docs/hooks.md
 
 bench: setup
+	$(BIN)/python tests/benchmarks/bench_hooks.py $(OUT)
 	$(BIN)/python tests/benchmarks/bench_loop.py $(OUT)
 
 build: setup

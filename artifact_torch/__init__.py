@@ -60,7 +60,10 @@ if TYPE_CHECKING:
     from artifact_torch.errors import MissingLossError as MissingLossError
     from artifact_torch.errors import PluginError as PluginError
     from artifact_torch.errors import UsageError as UsageError
+    from artifact_torch.experiment import Experiment as Experiment
     from artifact_torch.experiment import ExperimentResult as ExperimentResult
+    from artifact_torch.experiment import prepare_experiment as prepare_experiment
+    from artifact_torch.experiment import resume_experiment as resume_experiment
     from artifact_torch.experiment import run_experiment as run_experiment
     from artifact_torch.plugin.markers import hookimpl as hookimpl
     from artifact_torch.plugin.registry import registry as registry
@@ -86,6 +89,7 @@ __getattr__, __dir__ = lazy_attributes(
         "Dataset": "artifact_torch.core.data",
         "DivergedError": "artifact_torch.errors",
         "EarlyStopper": "artifact_torch.core.stopper",
+        "Experiment": "artifact_torch.experiment",
         "ExperimentConfig": "artifact_torch.config",
         "ExperimentResult": "artifact_torch.experiment",
         "GenerationParams": "artifact_torch.core.model",
@@ -120,9 +124,11 @@ __getattr__, __dir__ = lazy_attributes(
         "hookimpl": "artifact_torch.plugin.markers",
         "load_model": "artifact_torch.core.model",
         "parse_config": "artifact_torch.config",
+        "prepare_experiment": "artifact_torch.experiment",
         "print_loading": "artifact_torch.cli.output",
         "print_result": "artifact_torch.cli.output",
         "registry": "artifact_torch.plugin.registry",
+        "resume_experiment": "artifact_torch.experiment",
         "run_experiment": "artifact_torch.experiment",
     },
 )

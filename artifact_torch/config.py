@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import functools
-import inspect
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Any, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from artifact_torch.core.options import Options, TrainingOptions
+from artifact_torch.core.options import Options, PluginOptions, TrainingOptions
 from artifact_torch.errors import ConfigError
+from artifact_torch.parameters import parameters_model
 
 __all__ = ["ExperimentConfig", "load_config", "parse_config", "validated_options", "validated_parameters"]
 
@@ -58,6 +57,8 @@ class ExperimentConfig(Options):
     generation: GenerationOptions = GenerationOptions()
     callbacks: dict[str, dict[str, Any]] = Field(default_factory=dict)
     stoppers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    trackers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    plugins: PluginOptions = PluginOptions()
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> tuple[ExperimentConfig, Path]:
@@ -126,14 +127,7 @@ def validated_parameters(
     Raises:
         ConfigError: as for ``validated_options``.
     """
-    target: Any = factory.func if isinstance(factory, functools.partial) else factory
-    hints = get_type_hints(target.__init__ if isinstance(target, type) else target)
-    fields: dict[str, Any] = {}
-    for name, parameter in inspect.signature(factory).parameters.items():
-        if parameter.kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD):
-            default = ... if parameter.default is inspect.Parameter.empty else parameter.default
-            fields[name] = (hints.get(name, Any), default)
-    model = create_model("Parameters", __base__=Options, **fields)
+    model = parameters_model(factory)
     validated = validated_options(model, given, source=source, section=section)
     return {name: getattr(validated, name) for name in validated.model_fields_set}
 

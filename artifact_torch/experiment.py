@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from artifact_torch.config import ExperimentConfig, validated_options, validated_parameters
+from artifact_torch.config import ExperimentConfig, parse_config, validated_options, validated_parameters
 from artifact_torch.core.artifact_group import ArtifactGroup, TrainerParts
 from artifact_torch.core.callback import Callback
 from artifact_torch.core.model import GenerationParams, Model, load_model
@@ -19,11 +19,21 @@ from artifact_torch.core.random_state import seed_everything
 from artifact_torch.core.run import RunDirectory
 from artifact_torch.core.stopper import EarlyStopper
 from artifact_torch.core.storage import json_number
+from artifact_torch.core.tracker import Tracker
+from artifact_torch.core.trainer import Trainer
 from artifact_torch.errors import ConfigError, DataError, PluginError
 from artifact_torch.plugin.discovery import discover
 from artifact_torch.plugin.registry import registry
+from artifact_torch.plugin.selection import PluginSelection
 
-__all__ = ["ExperimentResult", "generate_from_run", "run_experiment"]
+__all__ = [
+    "Experiment",
+    "ExperimentResult",
+    "generate_from_run",
+    "prepare_experiment",
+    "resume_experiment",
+    "run_experiment",
+]
 
 STANDARD_CALLBACKS = ("checkpoint", "progress")
 
@@ -57,29 +67,71 @@ class ExperimentResult:
     warnings: tuple[str, ...]
 
 
-def run_experiment(
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """An experiment that can begin: everything was checked and built, and nothing was trained.
+
+    Attributes:
+        config: the description.
+        group: what it is about, with its data loaded.
+        trainer: trains the model on the data.
+        warnings: what is worth knowing about the data, a sentence each.
+    """
+
+    config: ExperimentConfig
+    group: ArtifactGroup
+    trainer: Trainer
+    warnings: tuple[str, ...]
+
+    def run(self) -> ExperimentResult:
+        """Train, judge and generate; what was made stands in the run directory."""
+        run = self.trainer.run
+        run.update(warnings=list(self.warnings))
+        trained = self.trainer.train()
+        conclusion = self.group.conclude(self.trainer, self.config.generation.num_samples)
+        samples = None if conclusion.samples is None else str(conclusion.samples.relative_to(run.path))
+        scores = {name: json_number(score) for name, score in conclusion.scores.items()}
+        run.update(scores=scores, samples=samples)
+        return ExperimentResult(
+            run_directory=run.path,
+            epochs=trained.epochs,
+            seconds=trained.seconds,
+            reason=trained.reason,
+            scores=conclusion.scores,
+            meaning=conclusion.meaning,
+            samples=conclusion.samples,
+            plots=run.plot_paths(),
+            warnings=self.warnings,
+        )
+
+
+def prepare_experiment(
     config: ExperimentConfig,
     *,
     folder: Path | None = None,
     root: Path | None = None,
+    run: RunDirectory | None = None,
     source: str = "the configuration",
-) -> ExperimentResult:
-    """Run an experiment.
+) -> Experiment:
+    """Check a description and its data, and build everything that it names.
 
-    What is wrong with the description or the data is found before training, and then no run directory stays behind.
+    If something is wrong, no new run directory stays behind.
 
     Args:
         config: the description.
         folder: what relative paths in it are meant from; by default the working directory.
         root: where run directories are kept; see ``RunDirectory.create``.
+        run: the directory of a run that goes on; by default a new one is made.
         source: where the description comes from, for messages.
 
     Raises:
         ConfigError: a section holds an unknown key, a wrong value or the name of an unknown component.
-        PluginError: no component of a kind is installed, or the one that is named is broken.
+        PluginError: no component of a kind is installed, or those that are named are broken, with a line for each.
         DataError: the data cannot be used.
     """
-    group_class = cast("type[ArtifactGroup]", _chosen("artifact_groups", config.experiment.group))
+    selection = config.plugins.selection()
+    selection.check(discover())  # before the data is read, which may take long
+    group_class = cast("type[ArtifactGroup]", _chosen("artifact_groups", config.experiment.group, selection))
     data = validated_options(
         group_class.data_options, config.data, source=source, section="data", folder=folder or Path()
     )
@@ -88,9 +140,14 @@ def run_experiment(
     )
     group = group_class(data, validation, seed=config.experiment.seed)
     model_name = config.model.name or group_class.default_model
-    model_class = _model_class(group_class, model_name)
-    callbacks = cast("list[Callback]", _components("callbacks", _callback_sections(config), source))
-    stoppers = cast("list[EarlyStopper]", _components("stoppers", config.stoppers, source))
+    model_class = _model_class(group_class, model_name, selection)
+    components = _components(
+        selection,
+        source,
+        callbacks=_callback_sections(config, selection),
+        stoppers=config.stoppers,
+        trackers=config.trackers,
+    )
     warnings = tuple(group.load())
     for warning in warnings:
         logger.warning(warning)
@@ -99,43 +156,70 @@ def run_experiment(
     settings = config.training.settled(group.default_settings())
     seed_everything(config.experiment.seed)  # the model's first parameters are drawn here
     model = factory(**model_parameters)
-    run = RunDirectory.create(config.experiment.name, root=root)
     sections = config.model_dump(mode="json") | {
         "data": data.model_dump(mode="json"),
         "model": {"name": model_name, **model_parameters},
         "training": dataclasses.asdict(settings),
         "validation": validation.model_dump(mode="json"),
     }
+    opened = run or RunDirectory.create(config.experiment.name, root=root)
     parts = TrainerParts(
         settings=settings,
         seed=config.experiment.seed,
-        run=run,
+        run=opened,
         params=_flat(sections),
-        callbacks=callbacks,
-        stoppers=stoppers,
+        callbacks=cast("list[Callback]", components["callbacks"]),
+        stoppers=cast("list[EarlyStopper]", components["stoppers"]),
+        trackers=cast("list[Tracker]", components["trackers"]),
+        plugins=selection,
+        plugin_time_share=config.plugins.time_share,
     )
     try:
         trainer = group.build_trainer(model, parts)
+        if run is None:
+            opened.update(description=config.model_dump(mode="json"), folder=str((folder or Path()).resolve()))
     except BaseException:
-        _discard(run)
+        if run is None:
+            _discard(opened)
         raise
-    run.update(warnings=list(warnings))
-    trained = trainer.train()
-    conclusion = group.conclude(trainer, config.generation.num_samples)
-    samples = None if conclusion.samples is None else str(conclusion.samples.relative_to(run.path))
-    scores = {name: json_number(score) for name, score in conclusion.scores.items()}
-    run.update(scores=scores, samples=samples)
-    return ExperimentResult(
-        run_directory=run.path,
-        epochs=trained.epochs,
-        seconds=trained.seconds,
-        reason=trained.reason,
-        scores=conclusion.scores,
-        meaning=conclusion.meaning,
-        samples=conclusion.samples,
-        plots=run.plot_paths(),
-        warnings=warnings,
+    return Experiment(config, group, trainer, warnings)
+
+
+def run_experiment(
+    config: ExperimentConfig,
+    *,
+    folder: Path | None = None,
+    root: Path | None = None,
+    source: str = "the configuration",
+) -> ExperimentResult:
+    """Run an experiment from its description; see ``prepare_experiment`` for arguments and errors."""
+    return prepare_experiment(config, folder=folder, root=root, source=source).run()
+
+
+def resume_experiment(run_path: Path, *, allow_plugin_drift: bool = False) -> ExperimentResult:
+    """Go on with a run that was interrupted or failed, from its newest undamaged checkpoint, in the same directory.
+
+    Args:
+        run_path: the run's directory.
+        allow_plugin_drift: go on although a plugin that has state in the checkpoint is not here.
+
+    Raises:
+        DataError: the path is no run directory, was not made from a description, or its run is finished.
+        CheckpointError: there is no usable checkpoint, or a plugin that has state in it is not here.
+    """
+    run = RunDirectory.open(run_path)
+    description = _recorded(run, "description")
+    if run.record.get("status") == "finished":
+        raise DataError(f"The run {run_path} is finished: there is nothing to go on with. Train anew for another run.")
+    experiment = prepare_experiment(
+        parse_config(cast("Mapping[str, Any]", description), source=f"{run_path}/run.json"),
+        folder=Path(str(_recorded(run, "folder"))),
+        run=run,
+        source=f"{run_path}/run.json",
     )
+    checkpoint = experiment.trainer.load_checkpoint(allow_plugin_drift=allow_plugin_drift)
+    logger.info("Going on from %s.", checkpoint)
+    return experiment.run()
 
 
 def generate_from_run(run_path: Path, params: GenerationParams, output: Path | None = None) -> Path:
@@ -151,23 +235,32 @@ def generate_from_run(run_path: Path, params: GenerationParams, output: Path | N
         PluginError: the artifact group or the model's class is not installed.
     """
     run = RunDirectory.open(run_path)
-    name = run.record.get("params", {}).get("experiment.group")
-    if not isinstance(name, str):
-        raise DataError(f"The run {run_path} was not made from a description: load its model with Model.load instead.")
+    group = cast("Mapping[str, Any]", _recorded(run, "description"))["experiment"]["group"]
     if not run.model_path.is_dir():
         status = run.record.get("status")
         raise DataError(f"The run {run_path} has no trained model (its status is {status!r}): train it to its end.")
-    group_class = cast("type[ArtifactGroup]", registry.get("artifact_groups", name))
+    group_class = cast("type[ArtifactGroup]", registry.get("artifact_groups", str(group)))
     name = f"{params.num_samples}-seed-{params.seed}{group_class.sample_suffix}"
     path = output or run.path / "samples" / name
     group_class.generate(load_model(run.model_path), params, path)
     return path
 
 
-def _chosen(kind: str, name: str) -> type:
+def _recorded(run: RunDirectory, field: str) -> object:
+    """A field of the record of a run that was made from a description."""
+    value: object = run.record.get(field)
+    if not value or not run.record.get("description"):
+        raise DataError(
+            f"The run {run.path} was not made from a description: load its model with Model.load, or go on with it "
+            "from Python with Trainer.load_checkpoint."
+        )
+    return value
+
+
+def _chosen(kind: str, name: str, selection: PluginSelection) -> type:
     """The component that a description names; a name that no installed one has is a mistake in the description."""
     try:
-        return registry.get(kind, name)
+        return registry.get(kind, name, selection)
     except PluginError as error:
         installed = any(name in (entry.name, entry.qualified_name) for entry in discover(kind))
         if installed or not registry.names(kind):
@@ -182,32 +275,43 @@ def _discard(run: RunDirectory) -> None:
         run.path.parent.rmdir()
 
 
-def _model_class(group_class: type[ArtifactGroup], name: str) -> type[Model]:
-    model_class = _chosen("models", name)
+def _model_class(group_class: type[ArtifactGroup], name: str, selection: PluginSelection) -> type[Model]:
+    model_class = _chosen("models", name, selection)
     if not issubclass(model_class, group_class.model_class):
         raise ConfigError(
             f"The model {name!r} cannot be used here: it is not a {group_class.model_class.__qualname__}. "
-            "Choose another one; `artifact-torch list-plugins` shows them."
+            "Choose another one; `artifact-torch list-components models` shows them."
         )
     return cast("type[Model]", model_class)
 
 
-def _callback_sections(config: ExperimentConfig) -> dict[str, dict[str, Any]]:
+def _callback_sections(config: ExperimentConfig, selection: PluginSelection) -> dict[str, dict[str, Any]]:
     sections = dict(config.callbacks)
     if config.training.standard_callbacks:
-        installed = registry.names("callbacks")
+        enabled = {entry.name for entry in discover("callbacks") if not selection.disabled(entry)}
         for name in STANDARD_CALLBACKS:
-            if name in installed:
+            if name in enabled:
                 sections.setdefault(name, {})
     return sections
 
 
-def _components(kind: str, sections: Mapping[str, Mapping[str, Any]], source: str) -> list[object]:
-    components: list[object] = []
-    for name, given in sections.items():
-        component = _chosen(kind, name)
-        parameters = validated_parameters(component, given, source=source, section=f"{kind}.{name}")
-        components.append(component(**parameters))
+def _components(
+    selection: PluginSelection, source: str, **sections: Mapping[str, Mapping[str, Any]]
+) -> dict[str, list[object]]:
+    """The components of each kind, built; all that are broken are told at once."""
+    components: dict[str, list[object]] = {kind: [] for kind in sections}
+    broken: list[str] = []
+    for kind, given in sections.items():
+        for name, parameters in given.items():
+            try:
+                component = _chosen(kind, name, selection)
+            except PluginError as error:
+                broken.append(str(error))
+                continue
+            checked = validated_parameters(component, parameters, source=source, section=f"{kind}.{name}")
+            components[kind].append(component(**checked))
+    if broken:
+        raise PluginError("\n".join(broken))
     return components
 
 

@@ -215,7 +215,8 @@ def test_installed_hook_plugins_take_part(table, tmp_path, install):
     written = [line["value"] for line in metrics_of(result.run_directory) if line["name"] == "written"]
     assert written == [1.0, 2.0]
     record = json.loads((result.run_directory / "run.json").read_text())
-    assert {"name": "scribe", "distribution": "scribe", "version": "2.5"} in record["plugins"]
+    scribe = {"name": "scribe", "source": "installed", "distribution": "scribe", "version": "2.5"}
+    assert scribe in record["plugins"]
 
 
 def test_samples_of_a_finished_run_go_where_they_are_wanted(table, tmp_path):

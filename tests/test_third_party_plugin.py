@@ -208,7 +208,13 @@ def test_a_plugin_of_a_third_party_is_installed_listed_and_used(tmp_path, enviro
     assert (told["epochs"], told["reason"]) == (3, "Nightfall: it is dark")
     assert told["pressure"] == [1001, 1002, 1003]
     assert told["batches"] == [4, 8, 12]
-    assert {"name": "barometer", "distribution": "weather-watch", "version": "0.3.1"} in told["recorded"]
+    assert [
+        (each["name"], each["source"], each["version"]) for each in told["recorded"] if each["source"] != "core"
+    ] == [
+        ("RainGauge", "chosen", "0.3.1"),
+        ("Nightfall", "chosen", "0.3.1"),
+        ("barometer", "installed", "0.3.1"),
+    ]
 
 
 @pytest.mark.slow

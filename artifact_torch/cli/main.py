@@ -14,7 +14,14 @@ import click
 from artifact_torch.errors import ArtifactTorchError, PluginError
 
 _OWN_COMMANDS = {
+    "check-plugins": ("artifact_torch.cli.check_plugins:check_plugins", "Try out the installed plugins."),
+    "explain": ("artifact_torch.cli.explain:explain", "Show who will run at each hook, without training."),
     "generate": ("artifact_torch.cli.generate:generate", "Write new samples of a trained model."),
+    "list-components": ("artifact_torch.cli.plugins:list_components", "Show what can be chosen by name."),
+    "list-hooks": ("artifact_torch.cli.hooks:list_hooks", "Show the hooks, and who implements them."),
+    "new-plugin": ("artifact_torch.cli.new_plugin:new_plugin", "Make the distribution of a new plugin."),
+    "resume": ("artifact_torch.cli.resume:resume", "Go on with a run that was interrupted."),
+    "show-plugin": ("artifact_torch.cli.plugins:show_plugin", "Show all that is known about a plugin."),
     "list-plugins": ("artifact_torch.cli.plugins:list_plugins", "Show the installed plugins."),
     "train": ("artifact_torch.cli.train:train", "Train, validate and sample from a configuration or a CSV file."),
 }
@@ -60,8 +67,10 @@ class LazyCommands(click.Group):
     @staticmethod
     def _plugin_commands() -> dict[str, str]:
         from artifact_torch.plugin.discovery import discover
+        from artifact_torch.plugin.selection import PluginSelection
 
-        return {e.name: e.distribution for e in discover("commands") if e.name not in _OWN_COMMANDS}
+        enabled = [entry for entry in discover("commands") if not PluginSelection().disabled(entry)]
+        return {entry.name: entry.distribution for entry in enabled if entry.name not in _OWN_COMMANDS}
 
     @staticmethod
     def _imported(name: str) -> object:
@@ -106,6 +115,16 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone: nothing is left to say
         sys.exit(1)
+    except Exception as error:
+        failed = getattr(error, "artifact_torch_plugin", None)
+        if failed is None:
+            raise
+        from artifact_torch.plugin.loading import reason_of
+
+        click.secho(
+            f"Error: The plugin {failed}: {reason_of(error)}. The run's run.json has the traceback.", fg="red", err=True
+        )
+        sys.exit(PluginError.exit_code)
     finally:
         logger.removeHandler(log)
 

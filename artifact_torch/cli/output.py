@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,6 +25,15 @@ def print_loading() -> None:
 def print_json(value: dict[str, Any]) -> None:
     """Print one JSON object to stdout."""
     click.echo(json.dumps({"schema": SCHEMA, **value}, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def print_table(rows: Sequence[Sequence[str]], *, indent: str = "") -> None:
+    """Print rows of as many cells each, in columns that are as wide as their widest cell."""
+    if not rows:
+        return
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        click.echo(indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def print_result(result: ExperimentResult, *, as_json: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from artifact_torch.cli.options import no_plugin_option, override_option, without_plugins
 from artifact_torch.cli.output import print_loading, print_result
 
 
@@ -18,9 +19,8 @@ from artifact_torch.cli.output import print_loading, print_result
 )
 @click.option("--drop", multiple=True, metavar="COLUMN", help="Leave a column of --data out. May be repeated.")
 @click.option("--renumber", multiple=True, metavar="COLUMN", help="Number a column of --data anew. May be repeated.")
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, as in training.epochs=10."
-)
+@override_option
+@no_plugin_option
 @click.option(
     "--runs", type=click.Path(path_type=Path), help="Where runs are kept (default: $ARTIFACT_TORCH_HOME or ./runs)."
 )
@@ -32,13 +32,14 @@ def train(
     drop: tuple[str, ...],
     renumber: tuple[str, ...],
     overrides: tuple[str, ...],
+    no_plugin: tuple[str, ...],
     runs: Path | None,
     as_json: bool,
 ) -> None:
     """Train a model, validate it on schedule, and write samples of it.
 
     CONFIG is a TOML file with the sections [experiment], [data], [model], [training], [validation], [generation],
-    [callbacks.<name>] and [stoppers.<name>], all of them optional but [data].
+    [callbacks.<name>], [stoppers.<name>], [trackers.<name>] and [plugins], all of them optional but [data].
     """
     if (config is None) == (data is None):
         raise click.UsageError("Give either a configuration file or --data FILE.csv.")
@@ -56,4 +57,5 @@ def train(
         content: dict[str, Any] = {"data": {"file": str(data), "drop": list(drop), "renumber": list(renumber)}}
         folder, source = Path(), "--data and --set"
         description = parse_config(content, [*overrides, *extra], source=source)
+    description = without_plugins(description, no_plugin)
     print_result(run_experiment(description, folder=folder, root=runs, source=source), as_json=as_json)

@@ -15,8 +15,11 @@ from artifact_torch.core.model import GenerationParams, Model
 from artifact_torch.core.options import Options, TrainingSettings
 from artifact_torch.core.run import RunDirectory
 from artifact_torch.core.stopper import EarlyStopper
-from artifact_torch.core.trainer import Trainer
+from artifact_torch.core.tracker import Tracker
+from artifact_torch.core.trainer import Trainer, TrainerOptions
+from artifact_torch.plugin.ledger import DEFAULT_TIME_SHARE
 from artifact_torch.plugin.registry import registry
+from artifact_torch.plugin.selection import PluginSelection
 
 __all__ = ["ArtifactGroup", "Conclusion", "TrainerParts"]
 
@@ -34,6 +37,22 @@ class TrainerParts:
     params: Mapping[str, Any]
     callbacks: Sequence[Callback]
     stoppers: Sequence[EarlyStopper]
+    trackers: Sequence[Tracker] = ()
+    plugins: PluginSelection | None = None
+    plugin_time_share: float = DEFAULT_TIME_SHARE
+
+    @property
+    def trainer_options(self) -> TrainerOptions:
+        """What every trainer takes: ``Trainer(model, loader, epochs=..., **parts.trainer_options)``."""
+        return {
+            "callbacks": self.callbacks,
+            "stoppers": self.stoppers,
+            "trackers": self.trackers,
+            "run": self.run,
+            "params": self.params,
+            "plugins": self.plugins,
+            "plugin_time_share": self.plugin_time_share,
+        }
 
 
 @dataclass(frozen=True, slots=True)

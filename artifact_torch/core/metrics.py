@@ -81,7 +81,7 @@ def merge_metrics(
                     "leave one of them out, or give the metric another name."
                 )
             try:
-                merged[name] = float(value)
+                merged[name] = float(value.detach() if isinstance(value, Tensor) else value)
             except (TypeError, ValueError, RuntimeError) as error:
                 raise PluginError(
                     f"The plugin {plugin!r} returned {name!r} from {hook} with a value that is not one number: {error}."

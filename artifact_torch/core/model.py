@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypedDict, cast
@@ -81,6 +82,15 @@ class Model(nn.Module, ABC, Generic[InputT, OutputT]):
     def from_config(cls, config: JsonDict) -> Self:
         """Build an untrained model from what ``config`` returned."""
         return cls(**config)
+
+    @classmethod
+    def configurable(cls) -> Callable[..., Self]:
+        """What builds an untrained model from the parameters that a configuration may set; by default the class.
+
+        A model that is built from data overrides it with a partial that takes the other parameters only. It is asked
+        for their names, types, defaults and documentation, and is not called.
+        """
+        return cls
 
     def save(self, path: Path | str) -> Path:
         """Write the model to the directory ``path``: tensors as safetensors, the rest as JSON, with checksums.

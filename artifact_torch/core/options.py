@@ -8,7 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
-__all__ = ["OptionPath", "Options", "TrainingOptions", "TrainingSettings"]
+from artifact_torch.plugin.ledger import DEFAULT_TIME_SHARE
+from artifact_torch.plugin.selection import PluginSelection
+
+__all__ = ["OptionPath", "Options", "PluginOptions", "TrainingOptions", "TrainingSettings"]
 
 
 class Options(BaseModel):
@@ -69,3 +72,24 @@ class TrainingOptions(Options):
             device=self.device,
             log_every=self.log_every,
         )
+
+
+class PluginOptions(Options):
+    """The section ``[plugins]``: which installed plugins take part, see ``PluginSelection``.
+
+    Attributes:
+        disable: names of plugins or distributions to leave out.
+        only: of the plugins that act because they are installed, the only ones to let act.
+        order: plugins that run before all others, in this order.
+        time_share: the share of an epoch's time above which a plugin is warned about.
+    """
+
+    disable: list[str] = []
+    only: list[str] | None = None
+    order: list[str] = []
+    time_share: float = Field(default=DEFAULT_TIME_SHARE, gt=0, le=1)
+
+    def selection(self) -> PluginSelection:
+        """The section as a trainer takes it."""
+        only = None if self.only is None else tuple(self.only)
+        return PluginSelection(tuple(self.disable), only, tuple(self.order))

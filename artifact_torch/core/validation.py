@@ -95,7 +95,7 @@ class ValidationRoutine:
         return (
             overridden
             or bool(self.plans or any(self.callbacks.values()))
-            or bool(self._hooks.implementations("execute_validation"))
+            or any(each.position != "wrapper" for each in self._hooks.implementations("execute_validation"))
         )
 
     def validate(self, trainer: Trainer) -> ValidationResults:

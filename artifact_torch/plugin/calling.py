@@ -216,7 +216,7 @@ def positional(marked: MarkedFunction) -> Callable[..., Any]:
     """The function as one of all arguments of the specification, by position."""
     function, given = marked.function, HOOKS[marked.hook]
     wanted = tuple(inspect.signature(function).parameters)
-    if marked.hook == "execute_batch_preprocessing":
+    if marked.hook == "execute_batch_preprocessing" and not marked.wraps:
         function, wanted = _keeping_entries(function, wanted.index("batch") if "batch" in wanted else None), wanted
     if wanted == given:
         return function

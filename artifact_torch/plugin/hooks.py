@@ -28,12 +28,14 @@ class Implementation:
         distribution: the distribution that it comes from, if that is known.
         version: the distribution's version.
         position: ``tryfirst``, ``trylast``, ``wrapper`` or empty.
+        source: ``core``, ``chosen`` or ``installed``.
     """
 
     plugin: str
     distribution: str | None
     version: str | None
     position: str
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,9 @@ class Hooks:
     def implementations(self, hook: str) -> tuple[Implementation, ...]:
         """Who implements a hook, in calling order: wrappers first, which run around the others."""
         return tuple(
-            Implementation(each.plugin.name, each.plugin.distribution, each.plugin.version, each.position)
+            Implementation(
+                each.plugin.name, each.plugin.distribution, each.plugin.version, each.position, each.plugin.source
+            )
             for each in self.functions(hook)
         )
 

@@ -44,7 +44,11 @@ class PluginSelection:
 
     def acts(self, entry: PluginEntry) -> bool:
         """Whether an entry of kind ``plugins`` takes part."""
-        return not self.disabled(entry) and (self.only is None or any(_means(name, entry) for name in self.only))
+        return not self.disabled(entry) and (self.only is None or self.means(entry))
+
+    def means(self, entry: PluginEntry) -> bool:
+        """Whether an entry is one of those that ``only`` names."""
+        return any(_means(name, entry) for name in self.only or ())
 
     def unknown(self, names: Iterable[str], entries: Iterable[PluginEntry]) -> list[str]:
         """A sentence for each name that no installed plugin or distribution has."""

@@ -1,13 +1,10 @@
 """What the loader and the loop cost, beside what one would write by hand; run by ``make bench``.
 
-Each pair is measured in turns in one process, so that the ratio holds on a busy machine too. Prints a table and writes
-``benchmarks.json`` in the folder that is given as an argument.
+Each pair is measured in turns in one process, so that the ratio holds on a busy machine too.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +12,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from tables import Row, report
 from torch import nn
 from torch.utils.data import DataLoader as TorchDataLoader
 from torch.utils.data import TensorDataset
@@ -129,12 +127,7 @@ def main() -> None:
             "loader, a batch of 256 x 20 (torch's DataLoader)": loaders(features),
             "loop, a step of a small net (written by hand)": loops(features, Path(folder)),
         }
-    print(f"{'':<50} {'baseline, us':>13} {'ours, us':>10} {'ratio':>7} {'added, us':>10}")
-    for name, (baseline, ours) in measured.items():
-        print(f"{name:<50} {baseline:>13.1f} {ours:>10.1f} {ours / baseline:>7.2f} {ours - baseline:>10.1f}")
-    if len(sys.argv) > 1:
-        record = {name: {"baseline_us": baseline, "ours_us": ours} for name, (baseline, ours) in measured.items()}
-        (Path(sys.argv[1]) / "benchmarks.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
+    report("loop", [Row(name, baseline, ours, "us") for name, (baseline, ours) in measured.items()])
 
 
 if __name__ == "__main__":

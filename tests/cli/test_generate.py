@@ -95,7 +95,7 @@ def test_what_is_no_run_is_refused(tmp_path, capsys):
 
 def test_a_run_that_has_not_finished_is_refused_with_its_status(tmp_path, capsys):
     unfinished = RunDirectory.create(root=tmp_path / "runs")
-    unfinished.update(status="running", params={"experiment.group": "table_comparison"})
+    unfinished.update(status="running", description={"experiment": {"group": "table_comparison"}})
     assert exit_code("generate", unfinished.path, "--rows", 3, "--output", tmp_path / "out.csv") == 2
     assert "has no trained model (its status is 'running'): train it to its end." in capsys.readouterr().err
     assert not (tmp_path / "out.csv").exists()

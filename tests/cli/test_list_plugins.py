@@ -43,7 +43,10 @@ def test_the_json_lists_every_standard_plugin(capsys):
         "kind": "stoppers",
         "distribution": "artifact-torch-stoppers",
         "version": importlib_metadata.version("artifact-torch-stoppers"),
+        "editable": row["editable"],
+        "unmet": [],
         "status": "installed",
+        "reason": "",
         "provides": "artifact_torch_stoppers.patience:Patience",
     }
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import importlib_metadata
 import pytest
 
-from artifact_torch.cli.main import main
+from artifact_torch.cli.main import _OWN_COMMANDS, main
 
 COMMAND = Path(sys.executable).with_name("artifact-torch")
 HEAVY = {"torch", "pandas", "numpy", "pydantic", "pyarrow", "matplotlib", "artifact_core", "artifact_experiment"}
-LIGHT_COMMANDS = [["--help"], ["--version"], ["list-plugins"], ["list-plugins", "--json"]]
+LIGHT_COMMANDS = [["--help"], ["--version"], ["list-plugins"], ["list-plugins", "--json"], ["list-hooks"]]
 MOST_CPU_SECONDS = 0.5
 
 
@@ -98,7 +98,7 @@ def test_help_lists_the_commands_of_the_core_and_of_plugins(capsys):
 
 
 def test_every_command_has_help(capsys):
-    for command in ("demo", "generate", "list-plugins", "train"):
+    for command in ("demo", *_OWN_COMMANDS):
         assert exit_code(command, "--help") == 0
         assert capsys.readouterr().out.startswith(f"Usage: artifact-torch {command} ")
 

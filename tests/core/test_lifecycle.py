@@ -6,10 +6,13 @@ import json
 import logging
 import shutil
 
+import importlib_metadata
 import pytest
 
 from artifact_torch import Callback, hookimpl
 from artifact_torch.testing import HookRecorder, TinyModel
+
+VERSION = importlib_metadata.version("artifact-torch")
 
 
 class Raising(Callback):
@@ -73,7 +76,8 @@ def test_the_run_is_recorded_as_running_while_it_trains(make_trainer):
 def test_the_record_names_the_plugins_in_calling_order(make_trainer):
     trainer = make_trainer(callbacks=[HookRecorder()])
     trainer.train()
-    assert {"name": "HookRecorder"} in record_of(trainer)["plugins"]
+    recorder = {"name": "HookRecorder", "source": "chosen", "distribution": "artifact-torch", "version": VERSION}
+    assert recorder in record_of(trainer)["plugins"]
     assert [each["name"] for each in record_of(trainer)["plugins"]] == trainer.plugins.names()
 
 
@@ -180,6 +184,8 @@ def test_plugins_of_one_name_stand_in_the_record_with_their_distributions(instal
         install(f"{name}-tools", {"artifact_torch.plugins": {"same": f"hooks_{name}"}}, **{f"hooks_{name}": source})
     trainer = make_trainer(epochs=1, use_installed_plugins=True)
     trainer.train()
-    recorded = [plugin for plugin in trainer.run.record["plugins"] if "distribution" in plugin]
-    assert {"name": "acme-tools:same", "distribution": "acme-tools", "version": "1.0"} in recorded
-    assert {"name": "other-tools:same", "distribution": "other-tools", "version": "1.0"} in recorded
+    recorded = [plugin for plugin in trainer.run.record["plugins"] if plugin["source"] == "installed"]
+    assert recorded == [
+        {"name": f"{name}-tools:same", "source": "installed", "distribution": f"{name}-tools", "version": "1.0"}
+        for name in ("acme", "other")
+    ]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from artifact_torch import PluginError
 from artifact_torch.core.metrics import MetricHistory, merge_metrics
+from artifact_torch.plugin.hooks import Answer
 
 NUMBERS = st.floats(allow_nan=False)
 ROWS = st.lists(
@@ -79,17 +80,27 @@ def test_names_are_in_the_order_of_their_first_appearance():
     assert history.of_epoch(7) == {}
 
 
+def answers(*pairs):
+    return [Answer(plugin, values, "log_epoch_metrics") for plugin, values in pairs]
+
+
+def test_a_metric_that_depends_on_parameters_is_recorded_without_its_graph(recwarn):
+    metric = torch.ones(1, requires_grad=True).sum()
+    assert merge_metrics(answers(("one", {"a": metric})), "log_epoch_metrics", {}) == {"a": 1.0}
+    assert not recwarn.list
+
+
 def test_answers_of_several_plugins_are_joined_as_numbers():
-    merged = merge_metrics([("one", {"a": torch.tensor(1.5)}), ("two", {"b": 2, "c": True})], "hook", {})
+    merged = merge_metrics(answers(("one", {"a": torch.tensor(1.5)}), ("two", {"b": 2, "c": True})), "hook", {})
     assert merged == {"a": 1.5, "b": 2.0, "c": 1.0}
     assert all(type(value) is float for value in merged.values())
 
 
 def test_a_name_of_two_plugins_is_refused_naming_both():
     with pytest.raises(PluginError, match="'one' and 'two' both return a metric named 'a' from log_epoch_metrics"):
-        merge_metrics([("one", {"a": 1.0}), ("two", {"a": 1.0})], "log_epoch_metrics", {})
+        merge_metrics(answers(("one", {"a": 1.0}), ("two", {"a": 1.0})), "log_epoch_metrics", {})
 
 
 def test_a_name_that_is_taken_is_refused_naming_its_owner():
     with pytest.raises(PluginError, match="'the trainer' and 'one' both return a metric named 'loss'"):
-        merge_metrics([("one", {"loss": 1.0})], "log_epoch_metrics", {"loss": "the trainer"})
+        merge_metrics(answers(("one", {"loss": 1.0})), "log_epoch_metrics", {"loss": "the trainer"})

@@ -29,11 +29,11 @@ def results_with_plots():
     return results
 
 
-def plugins_of(*objects):
+def hooks_of(*objects):
     plugins = Plugins()
     for each in objects:
         plugins.register(each)
-    return plugins
+    return plugins.hooks
 
 
 def test_scores_are_named_by_split_name_and_item():
@@ -76,7 +76,7 @@ def test_every_artifact_is_handed_to_the_hook_of_its_kind(open_figures):
     for kind, value in (("score", 1.0), ("array", np.zeros(2))):
         artifacts.of_kind(ArtifactKind(kind))["x"] = value
         artifacts.of_kind(ArtifactKind(f"{kind}_collection"))["x"] = {"item": value}
-    track_results(plugins_of(recorder), results, epoch=3, step=12)
+    track_results(hooks_of(recorder), results, epoch=3, step=12)
     assert recorder.names == [f"track_{kind}" for kind in ArtifactKind]
     assert all(
         (each["split"], each["epoch"], each["step"]) == (DataSplit.VALIDATION, 3, 12) for _, each in recorder.calls
@@ -96,7 +96,7 @@ def test_plots_are_open_for_every_tracker_and_closed_afterwards(open_figures):
             seen.extend(pyplot.fignum_exists(figure.number) for figure in value.values())
 
     other = pyplot.figure()
-    track_results(plugins_of(Counting(), Counting()), results_with_plots(), epoch=1, step=1)
+    track_results(hooks_of(Counting(), Counting()), results_with_plots(), epoch=1, step=1)
     assert seen == [True] * 6
     assert open_figures() == [other.number]
 
@@ -108,5 +108,5 @@ def test_plots_are_closed_if_a_tracker_fails(open_figures):
             raise OSError("no route to the tracking server")
 
     with pytest.raises(OSError, match="no route"):
-        track_results(plugins_of(Broken()), results_with_plots(), epoch=1, step=1)
+        track_results(hooks_of(Broken()), results_with_plots(), epoch=1, step=1)
     assert open_figures() == []

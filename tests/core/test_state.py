@@ -198,11 +198,14 @@ def test_seconds_add_up_over_a_resume(tmp_path):
     assert resumed.train().seconds > before
 
 
-def test_state_of_an_absent_plugin_is_left_out_with_a_warning(tmp_path, caplog, make_trainer):
+def test_state_of_an_absent_plugin_is_an_error_unless_it_may_be_left_out(tmp_path, caplog, make_trainer):
     saved = make_trainer(callbacks=[Momentum()]).save_checkpoint(tmp_path)
+    trainer = make_trainer()
+    with pytest.raises(CheckpointError, match=r"holds state of plugins that are not here: 'Momentum' \(no distr"):
+        trainer.load_checkpoint(saved)
     with caplog.at_level(logging.WARNING):
-        make_trainer().load_checkpoint(saved)
-    assert "state of the plugin 'Momentum', which is not here" in caplog.text
+        trainer.load_checkpoint(saved, allow_plugin_drift=True)
+    assert "have state in it that is left out: 'Momentum'" in caplog.text
 
 
 # A checkpoint that does not fit.

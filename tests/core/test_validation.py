@@ -13,6 +13,7 @@ from artifact_torch import (
     Callback,
     DataSplit,
     EarlyStopper,
+    PluginError,
     ScoreCallback,
     UsageError,
     ValidationResults,
@@ -146,7 +147,8 @@ def test_a_period_below_one_is_refused(make_trainer, period):
 
     with pytest.raises(UsageError, match="validation period must be at least 1 epoch"):
         ValidationRoutine(period=period)
-    with pytest.raises(UsageError, match="validation period must be at least 1 epoch"):
+    refused = f"'Never' returned {period} .int. from get_validation_period: return a number of epochs, 1 or more"
+    with pytest.raises(PluginError, match=refused):
         make_trainer(callbacks=[Never()])
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from artifact_torch import PluginError, hookimpl
+from artifact_torch import PluginError, PluginSelection, hookimpl
+from artifact_torch.plugin.hooks import Answer
 from artifact_torch.plugin.manager import Plugins
+from artifact_torch.plugin.specs import LoopHooks, RunHooks, TrackingHooks, ValidationHooks
 from artifact_torch.testing import HookRecorder
 
 HOOKS = """
@@ -26,6 +28,10 @@ def plugins_of(*objects):
     for each in objects:
         plugins.register(each)
     return plugins
+
+
+def reasons(plugins):
+    return [answer.value for answer in plugins.hooks.each(LoopHooks.should_stop, trainer=None)]
 
 
 def test_a_misspelt_hook_is_refused_naming_plugin_and_hook():
@@ -72,7 +78,7 @@ def test_a_refused_plugin_takes_no_part(bad):
     plugins = plugins_of(HookRecorder())
     with pytest.raises(PluginError):
         plugins.register(type("HalfGood", (), members)())
-    plugins.call("should_stop", trainer=None)
+    reasons(plugins)
     assert events == []
     assert plugins.names() == ["HookRecorder"]
     plugins.register(HookRecorder())
@@ -80,7 +86,9 @@ def test_a_refused_plugin_takes_no_part(bad):
 
 def test_an_object_is_registered_once():
     recorder = HookRecorder()
-    with pytest.raises(PluginError, match=r"'HookRecorder_2' cannot be used: .*already registered"):
+    with pytest.raises(
+        PluginError, match="'HookRecorder_2' cannot be used: it is registered already, as 'HookR"
+    ):
         plugins_of(recorder, recorder)
 
 
@@ -98,14 +106,14 @@ def test_a_plugin_may_be_named():
 
 def test_an_object_without_hooks_takes_no_part():
     plugins = plugins_of(object())
-    assert plugins.implementations("should_stop") == ()
-    assert plugins.call("should_stop", trainer=None) == []
+    assert plugins.hooks.implementations("should_stop") == ()
+    assert reasons(plugins) == []
 
 
 def test_two_managers_do_not_meet():
     first, second = plugins_of(stopping("one")), plugins_of(stopping("two"))
-    assert first.call("should_stop", trainer=None) == ["one"]
-    assert second.call("should_stop", trainer=None) == ["two"]
+    assert reasons(first) == ["one"]
+    assert reasons(second) == ["two"]
 
 
 def test_an_implementation_may_take_fewer_arguments_in_any_order():
@@ -122,12 +130,12 @@ def test_an_implementation_may_take_fewer_arguments_in_any_order():
         def on_exception(self, error):
             return error
 
-    plugins = plugins_of(Selective())
+    hooks = plugins_of(Selective()).hooks
     arguments = {"name": "n", "value": 1.0, "split": "train", "epoch": 2, "step": 3}
-    assert plugins.call("track_score", **arguments) == [("n", 3)]
-    assert plugins.call_each("track_score", **arguments) == [("Selective", ("n", 3))]
-    assert plugins.call_each("on_train_end", trainer=1, reason=2) == [("Selective", "nothing")]
-    assert plugins.call_each("on_exception", trainer=1, error=2) == [("Selective", 2)]
+    assert hooks.each(TrackingHooks.track_score, **arguments) == [Answer("Selective", ("n", 3), "track_score")]
+    assert hooks.each(TrackingHooks.track_score, *arguments.values())[0].value == ("n", 3)
+    assert hooks.each(RunHooks.on_train_end, trainer=1, reason=2)[0].value == "nothing"
+    assert hooks.each(RunHooks.on_exception, 1, error=2)[0].value == 2
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
@@ -141,17 +149,49 @@ def test_every_way_to_call_keeps_the_documented_order(wrapped):
     if wrapped:
         plugins.register(Wrapper())
     order = ["first", "middle", "last"]
-    assert plugins.call("should_stop", trainer=None) == order
-    assert plugins.call_each("should_stop", trainer=None) == [(name, name) for name in order]
-    assert [each.plugin for each in plugins.implementations("should_stop")] == order
-    assert [each.call(None) for each in plugins.implementations("should_stop")] == order
-    assert plugins.has_wrappers("should_stop") is wrapped
+    assert [(answer.plugin, answer.value) for answer in plugins.hooks.each(LoopHooks.should_stop, trainer=None)] == [
+        (name, name) for name in order
+    ]
+    around = ["Wrapper"] if wrapped else []
+    assert [each.plugin for each in plugins.hooks.implementations("should_stop")] == around + order
+    assert [each.position for each in plugins.hooks.implementations("should_stop")][len(around) :] == [
+        "tryfirst",
+        "",
+        "trylast",
+    ]
+
+
+def test_a_wrapper_runs_once_around_all_and_may_change_the_answers():
+    events = []
+
+    class Wrapper:
+        @hookimpl(wrapper=True)
+        def should_stop(self):
+            events.append("before")
+            answers = yield
+            events.append(answers)
+            return [*answers, "more"]
+
+    plugins = plugins_of(stopping("one"), stopping("two"), Wrapper())
+    answers = plugins.hooks.each(LoopHooks.should_stop, trainer=None)
+    assert [(answer.plugin, answer.value) for answer in answers] == [
+        ("two", "two"),
+        ("one", "one"),
+        ("Wrapper", "more"),
+    ]
+    assert events == ["before", ["two", "one"]]
+
+
+def test_what_the_user_orders_runs_before_all_others():
+    plugins = Plugins(PluginSelection(order=("last", "middle")))
+    marks = [("first", {"tryfirst": True}), ("middle", {}), ("last", {"trylast": True})]
+    plugins.set_up([(stopping(name, **mark), None) for name, mark in marks], installed=False)
+    assert reasons(plugins) == ["last", "middle", "first"]
 
 
 def test_answers_of_none_are_left_out():
     plugins = plugins_of(HookRecorder(), stopping("one"), HookRecorder())
-    assert plugins.call_each("should_stop", trainer=None) == [("one", "one")]
-    assert plugins.call("should_stop", trainer=None) == ["one"]
+    assert reasons(plugins) == ["one"]
 
 
 def test_of_a_first_result_hook_the_first_answer_counts():
@@ -159,8 +199,9 @@ def test_of_a_first_result_hook_the_first_answer_counts():
         return type(f"P{value}", (), {"get_validation_period": hookimpl(lambda _self: value, **mark)})()
 
     plugins = plugins_of(period(2), period(3, tryfirst=True), period(None, tryfirst=True))
-    assert plugins.first_result("get_validation_period", routine=None) == 3
-    assert Plugins().first_result("get_validation_period", routine=None) is None
+    answer = plugins.hooks.first(ValidationHooks.get_validation_period, routine=None)
+    assert answer == Answer("P3", 3, "get_validation_period")
+    assert Plugins().hooks.first(ValidationHooks.get_validation_period, routine=None) is None
 
 
 def test_calling_all_goes_on_after_errors_and_returns_them():
@@ -173,7 +214,7 @@ def test_calling_all_goes_on_after_errors_and_returns_them():
     errors = [ValueError("one"), RuntimeError("two")]
     recorders = [HookRecorder(), HookRecorder()]
     plugins = plugins_of(recorders[0], raising(errors[0]), raising(errors[1]), recorders[1])
-    raised = plugins.call_all("on_train_end", trainer=None, reason="")
+    raised = plugins.hooks.teardown(RunHooks.on_train_end, trainer=None, reason="")
     assert sorted(map(str, raised)) == ["one", "two"]
     assert [recorder.names for recorder in recorders] == [["on_train_end"]] * 2
 
@@ -191,9 +232,9 @@ def test_installed_plugins_are_loaded_in_the_order_of_distribution_and_name(inst
     install("a-tools", both, hooks_z=HOOKS.format(name="z"), hooks_c=HOOKS.format(name="c"))
     plugins = Plugins()
     plugins.load_installed()
-    assert plugins.call("should_stop", trainer=None) == ["c", "z", "b"]
+    assert reasons(plugins) == ["c", "z", "b"]
     assert plugins.names() == ["c", "z", "b"]
-    assert [(entry.distribution, entry.name) for entry in sorted(plugins.loaded.values())] == [
+    assert [(each["distribution"], each["name"]) for each in plugins.plugin_set()] == [
         ("a-tools", "c"),
         ("a-tools", "z"),
         ("b-tools", "b"),
@@ -207,7 +248,7 @@ def test_installed_plugins_are_loaded_in_the_order_of_distribution_and_name(inst
         ("import no_such_library_of_acme", "ModuleNotFoundError"),
         (
             "from artifact_torch import hookimpl\n@hookimpl\ndef on_train_strat(trainer): pass",
-            "PluginError: .*on_train_strat",
+            "cannot be used: there is no hook 'on_train_strat': did you mean 'on_train_start'?",
         ),
     ],
 )
@@ -218,11 +259,16 @@ def test_a_broken_installed_plugin_is_left_out_by_name_and_the_others_work(
     install("good-tools", installed("good"), hooks_good=HOOKS.format(name="good"))
     trainer = make_trainer(use_installed_plugins=True)
     (warning,) = trainer.plugins.warnings
-    assert warning.startswith("The plugin 'bad' of bad-tools 0.3 was left out: ")
+    assert warning.startswith("The plugin 'bad' of bad-tools 0.3 cannot be ")
+    assert reason in warning
+    assert warning.endswith("It was left out.")
     result = trainer.train()
     assert result.reason == "good: good"
     assert warning in (trainer.run.path / "log.txt").read_text()
-    assert {"name": "good", "distribution": "good-tools", "version": "1.0"} in trainer.run.record["plugins"]
+    good, bad = [each for each in trainer.run.record["plugins"] if each["distribution"] != "artifact-torch"]
+    assert good == {"name": "good", "source": "installed", "distribution": "good-tools", "version": "1.0"}
+    assert (bad["name"], bad["source"], bad["version"]) == ("bad", "left out", "0.3")
+    assert reason in bad["reason"]
 
 
 def test_installed_plugins_of_one_name_both_act(install):
@@ -232,7 +278,7 @@ def test_installed_plugins_of_one_name_both_act(install):
     plugins = Plugins()
     plugins.load_installed()
     assert plugins.names() == ["a-tools:same", "b-tools:same"]
-    assert plugins.call("should_stop", trainer=None) == ["a", "b"]
+    assert reasons(plugins) == ["a", "b"]
 
 
 def test_installed_plugins_can_be_left_out(install, make_trainer):

@@ -100,10 +100,7 @@ class TableComparison(ArtifactGroup[TableData, TableValidation]):
             validation_period=self.validation.period,
             max_rows=self.validation.max_rows,
             seed=parts.seed,
-            callbacks=parts.callbacks,
-            stoppers=parts.stoppers,
-            run=parts.run,
-            params=parts.params,
+            **parts.trainer_options,
         )
 
     def conclude(self, trainer: Trainer, num_samples: int | None) -> Conclusion:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
-from typing import Any, Generic, Self
+from collections.abc import Callable
+from typing import Any, Generic, Self, cast
 
 import pandas as pd
 from torch import Tensor
@@ -32,6 +34,11 @@ class TabularGenerativeModel(GenerativeModel[InputT, OutputT, pd.DataFrame], Gen
         A subclass adds keyword parameters with types and defaults; they are what a user may set in the ``[model]``
         section of a configuration.
         """
+
+    @classmethod
+    def configurable(cls) -> Callable[..., Self]:
+        """``from_table`` without its table."""
+        return functools.partial(cls.from_table, cast("Table", None))
 
     @property
     @abstractmethod

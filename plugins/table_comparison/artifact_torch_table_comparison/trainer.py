@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
-from typing_extensions import TypeVar
+from typing_extensions import TypeVar, Unpack
 
 from artifact_torch import (
-    Callback,
-    EarlyStopper,
     InMemoryDataLoader,
     ModelInput,
     ModelOutput,
-    RunDirectory,
     Trainer,
+    TrainerOptions,
     TrainingSettings,
     adam,
 )
@@ -49,7 +46,7 @@ class TableComparisonTrainer(Trainer[InputT, OutputT]):
         validation_period: compare every so many epochs; by default three times over the training.
         max_rows: how many rows of each table to compare, at most.
         seed: fixes training, validation and the order of the rows.
-        callbacks, stoppers, run, params: as for ``Trainer``.
+        options: callbacks, stoppers, run and whatever else every ``Trainer`` takes.
     """
 
     def __init__(
@@ -63,10 +60,7 @@ class TableComparisonTrainer(Trainer[InputT, OutputT]):
         validation_period: int | None = None,
         max_rows: int = 10_000,
         seed: int = 0,
-        callbacks: Sequence[Callback | str] = (),
-        stoppers: Sequence[EarlyStopper | str] = (),
-        run: RunDirectory | None = None,
-        params: Mapping[str, Any] | None = None,
+        **options: Unpack[TrainerOptions],
     ) -> None:
         settings = settings or settings_for(len(train))
         train_loader = _loader(model, train, settings.batch_size, seed, shuffle=True)
@@ -92,13 +86,10 @@ class TableComparisonTrainer(Trainer[InputT, OutputT]):
                 period=validation_period or -(-settings.epochs // 3),
                 val_loader=val_loader,
             ),
-            callbacks=callbacks,
-            stoppers=stoppers,
             device=settings.device,
             seed=seed,
             log_every=settings.log_every,
-            run=run,
-            params=params,
+            **options,
         )
 
 
