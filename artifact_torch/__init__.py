@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from artifact_torch.core.callback import PlotCollectionCallback as PlotCollectionCallback
     from artifact_torch.core.callback import ScoreCallback as ScoreCallback
     from artifact_torch.core.callback import ScoreCollectionCallback as ScoreCollectionCallback
+    from artifact_torch.core.components import TrainerOptions as TrainerOptions
     from artifact_torch.core.data import BatchLoader as BatchLoader
     from artifact_torch.core.data import DataLoader as DataLoader
     from artifact_torch.core.data import Dataset as Dataset
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from artifact_torch.core.stopper import EarlyStopper as EarlyStopper
     from artifact_torch.core.tracker import Tracker as Tracker
     from artifact_torch.core.trainer import Trainer as Trainer
-    from artifact_torch.core.trainer import TrainerOptions as TrainerOptions
     from artifact_torch.core.trainer import TrainingResult as TrainingResult
     from artifact_torch.core.validation import ValidationRoutine as ValidationRoutine
     from artifact_torch.errors import ArtifactTorchError as ArtifactTorchError
@@ -112,7 +112,7 @@ __getattr__, __dir__ = lazy_attributes(
         "ScoreCollectionCallback": "artifact_torch.core.callback",
         "Tracker": "artifact_torch.core.tracker",
         "Trainer": "artifact_torch.core.trainer",
-        "TrainerOptions": "artifact_torch.core.trainer",
+        "TrainerOptions": "artifact_torch.core.components",
         "TrainerParts": "artifact_torch.core.artifact_group",
         "TrainingResult": "artifact_torch.core.trainer",
         "TrainingSettings": "artifact_torch.core.options",

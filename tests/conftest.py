@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +44,18 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     monkeypatch.syspath_prepend(folder)
 
     def make(
-        distribution: str, entry_points: Mapping[str, Mapping[str, str]], version: str = "1.0", **modules: str
+        distribution: str,
+        entry_points: Mapping[str, Mapping[str, str]],
+        version: str = "1.0",
+        requires: Sequence[str] = (),
+        description: str = "",
+        **modules: str,
     ) -> None:
         information = folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
         information.mkdir()
-        (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+        lines = ["Metadata-Version: 2.1", f"Name: {distribution}", f"Version: {version}"]
+        lines += [f"Requires-Dist: {requirement}" for requirement in requires]
+        (information / "METADATA").write_text("\n".join([*lines, "", description]))
         sections = [
             f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in names.items())
             for group, names in entry_points.items()

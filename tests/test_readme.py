@@ -10,6 +10,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import click
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,6 +21,10 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("artifact-torch ")]
+LOOKING = [line for line in COMMANDS if line.split()[1].startswith(("list", "show"))]
 
 
 @pytest.fixture
@@ -57,8 +62,7 @@ def test_the_python_of_the_readme_runs_from_top_to_bottom(
 
 @pytest.mark.slow
 def test_the_commands_of_the_readme_make_tables(folder_of_a_newcomer: Path) -> None:
-    described = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("artifact-torch")]
-    train, generate = described
+    train, generate = (next(line for line in COMMANDS if f" {verb} " in line) for verb in ("train", "generate"))
     trained = command_line(train)
     assert trained.returncode == 0, trained.stderr
     (run,) = (folder_of_a_newcomer / "runs" / "default").iterdir()
@@ -85,12 +89,25 @@ def test_the_configuration_of_the_readme_names_every_key_of_the_training_section
     assert set(description["training"]) <= set(TrainingOptions.model_fields)
 
 
-def test_every_hook_stands_in_the_readme() -> None:
-    from artifact_torch.plugin.specs import SPECIFICATIONS
+@pytest.mark.slow
+@pytest.mark.parametrize("line", LOOKING)
+def test_the_commands_of_the_readme_that_look_at_plugins_answer(line: str) -> None:
+    shown = command_line(line.partition("#")[0])
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout
+    assert "Traceback" not in shown.stderr
 
-    hooks = {name for specification in SPECIFICATIONS for name in vars(specification) if not name.startswith("_")}
-    collections = {name for name in hooks if name.startswith("track_") and name.endswith("_collection")}
-    assert [hook for hook in sorted(hooks - collections) if f"`{hook}" not in README] == []
+
+def test_every_command_of_the_readme_exists_and_every_command_stands_there() -> None:
+    from artifact_torch.cli.main import artifact_torch as commands
+
+    known = set(commands.list_commands(click.Context(commands)))
+    named = set(re.findall(r"artifact-torch ([a-z]+(?:-[a-z]+)*)", README)) & known
+    assert named == known
+    unknown = {
+        line.split()[1] for block in blocks("bash") for line in block.splitlines() if re.match("artifact-t", line)
+    }
+    assert unknown <= known
 
 
 def test_the_pip_line_installs_every_distribution_of_the_repository() -> None:

@@ -119,11 +119,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         failed = getattr(error, "artifact_torch_plugin", None)
         if failed is None:
             raise
-        from artifact_torch.plugin.loading import reason_of
+        from artifact_torch.plugin.loading import place_of, reason_of
 
-        click.secho(
-            f"Error: The plugin {failed}: {reason_of(error)}. The run's run.json has the traceback.", fg="red", err=True
-        )
+        record = getattr(error, "artifact_torch_run", None)
+        more = "" if record is None else f" The traceback is in {record}."
+        click.secho(f"Error: The plugin {failed}: {reason_of(error)}{place_of(error)}.{more}", fg="red", err=True)
         sys.exit(PluginError.exit_code)
     finally:
         logger.removeHandler(log)

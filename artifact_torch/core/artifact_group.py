@@ -11,12 +11,13 @@ from typing import Any, ClassVar, Generic
 from typing_extensions import TypeVar
 
 from artifact_torch.core.callback import Callback
+from artifact_torch.core.components import TrainerOptions
 from artifact_torch.core.model import GenerationParams, Model
 from artifact_torch.core.options import Options, TrainingSettings
 from artifact_torch.core.run import RunDirectory
 from artifact_torch.core.stopper import EarlyStopper
 from artifact_torch.core.tracker import Tracker
-from artifact_torch.core.trainer import Trainer, TrainerOptions
+from artifact_torch.core.trainer import Trainer
 from artifact_torch.plugin.ledger import DEFAULT_TIME_SHARE
 from artifact_torch.plugin.registry import registry
 from artifact_torch.plugin.selection import PluginSelection

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from artifact_torch.core.random_state import seed_everything
+from artifact_torch.plugin.loading import reason_of
 from artifact_torch.plugin.specs import RunHooks, TrackingHooks
 
 if TYPE_CHECKING:
@@ -40,10 +41,11 @@ def guarded_run(trainer: Trainer) -> Generator[None]:
         yield
     except BaseException as raised:
         error = raised
+        raised.artifact_torch_run = trainer.run.path / "run.json"  # type: ignore[attr-defined]
         _report(trainer.hooks.teardown(RunHooks.on_exception, trainer=trainer, error=raised), error)
         raise
     finally:
-        reason = trainer.stop_reason if error is None else f"{type(error).__name__}: {error}"
+        reason = trainer.stop_reason if error is None else reason_of(error)
         failures = trainer.hooks.teardown(RunHooks.on_train_end, trainer=trainer, reason=reason)
         _report(failures, error)
         record_times(trainer)
@@ -80,7 +82,8 @@ def record_times(trainer: Trainer) -> None:
 def _report(failures: list[BaseException], error: BaseException | None) -> None:
     for failure in failures:
         if failure is not error:
-            logger.error("A plugin failed while the run was ending: %s: %s", type(failure).__name__, failure)
+            failed = getattr(failure, "artifact_torch_plugin", "of the core failed")
+            logger.error("While the run was ending, the plugin %s: %s.", failed, reason_of(failure))
 
 
 def _plugin_records(trainer: Trainer) -> list[dict[str, str | None]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypedDict
+from typing import Any, Generic, Literal
 
 import pandas as pd
 import torch
@@ -18,6 +17,7 @@ from typing_extensions import TypeVar
 
 from artifact_torch.core.callback import Callback
 from artifact_torch.core.checkpoint import CheckpointStore, read_state
+from artifact_torch.core.components import chosen_components
 from artifact_torch.core.data import BatchLoader, DataSplit
 from artifact_torch.core.device import resolve_device
 from artifact_torch.core.lifecycle import guarded_run, record_times
@@ -31,17 +31,16 @@ from artifact_torch.core.state import TrainingState, capture, restore
 from artifact_torch.core.stopper import EarlyStopper
 from artifact_torch.core.tracker import Tracker
 from artifact_torch.core.validation import ValidationRoutine
-from artifact_torch.errors import PluginError, UsageError
+from artifact_torch.errors import UsageError
 from artifact_torch.plugin.dispatch import LoopDispatch
 from artifact_torch.plugin.drift import check_plugin_set
 from artifact_torch.plugin.hooks import Answer
 from artifact_torch.plugin.ledger import DEFAULT_TIME_SHARE, PluginTime
 from artifact_torch.plugin.manager import Plugins
-from artifact_torch.plugin.registry import registry
 from artifact_torch.plugin.selection import PluginSelection
 from artifact_torch.plugin.specs import LoopHooks, MetricHooks, TrackingHooks
 
-__all__ = ["Trainer", "TrainerOptions", "TrainingResult"]
+__all__ = ["Trainer", "TrainingResult"]
 
 InputT = TypeVar("InputT", bound=ModelInput, default=Any)
 OutputT = TypeVar("OutputT", bound=ModelOutput, default=Any)
@@ -67,22 +66,6 @@ class TrainingResult:
     steps: int
     seconds: float
     run_directory: Path
-
-
-class TrainerOptions(TypedDict, total=False):
-    """What every trainer takes besides its model, data and optimisation; see ``Trainer``.
-
-    A domain's trainer passes these on, so that what the core learns to do works in each domain.
-    """
-
-    callbacks: Sequence[Callback | str]
-    stoppers: Sequence[EarlyStopper | str]
-    trackers: Sequence[Tracker | str]
-    run: RunDirectory | None
-    params: Mapping[str, Any] | None
-    plugins: PluginSelection | None
-    plugin_time_share: float
-    use_installed_plugins: bool
 
 
 class Trainer(Generic[InputT, OutputT]):
@@ -179,7 +162,7 @@ class Trainer(Generic[InputT, OutputT]):
         self._run = run
         self._clock = time.monotonic()
         self.plugins = Plugins(plugins, self, time_share=plugin_time_share)
-        chosen = _chosen(self.plugins.selection, callbacks=callbacks, stoppers=stoppers, trackers=trackers)
+        chosen = chosen_components(self.plugins.selection, callbacks=callbacks, stoppers=stoppers, trackers=trackers)
         self.plugins.set_up(chosen, installed=use_installed_plugins)
         self.hooks = self.plugins.hooks
         self._dispatch = LoopDispatch(self.plugins)
@@ -420,32 +403,3 @@ class Trainer(Generic[InputT, OutputT]):
         if reason is None and self.state.epochs_completed >= self.epochs:
             return f"all {self.epochs} epochs are done"
         return reason
-
-
-def _chosen(selection: PluginSelection, **given: Sequence[object]) -> list[tuple[object, str | None]]:
-    """The components of each kind, those given by name built, with their names; all that is wrong is told at once."""
-    chosen: list[tuple[object, str | None]] = []
-    problems: list[str] = []
-    for kind, components in given.items():
-        for component in components:
-            if not isinstance(component, str):
-                chosen.append((component, None))
-                continue
-            try:
-                chosen.append((_built(kind, component, selection), component))
-            except PluginError as error:
-                problems.append(str(error))
-    if problems:
-        raise PluginError("\n".join(problems))
-    return chosen
-
-
-def _built(kind: str, name: str, selection: PluginSelection) -> object:
-    component = registry.get(kind, name, selection)
-    try:
-        inspect.signature(component).bind()
-    except TypeError as error:
-        raise UsageError(
-            f"{kind}=[{name!r}]: it needs parameters ({error}): pass an object, {component.__qualname__}(...)."
-        ) from error
-    return component()

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+import pluggy
+
 from artifact_torch.errors import PluginError
-from artifact_torch.plugin.inspection import HOOKS, MarkedFunction
+from artifact_torch.plugin.inspection import HOOKS, JOINED, MarkedFunction
 
 if TYPE_CHECKING:
     from artifact_torch.plugin.audit import Audit
@@ -121,10 +123,8 @@ class Calls:
             try:
                 answer = self.watched_call(each)(*arguments)
             except BaseException as error:
-                self.annotate(error, each)
-                if record.errors is None:
+                if not self._keeps(error, each, arguments):
                     raise
-                record.errors.append(error)
                 return None
             finally:
                 each.calls += 1
@@ -139,44 +139,83 @@ class Calls:
         def call(*arguments: Any) -> Generator[None, Any, Any]:
             generator: Generator[None, Any, Any] = each.call(*arguments)
             each.calls += 1
-            with self._counted(each):
-                next(generator)
+            begun = False
+            with self._counted(each, arguments):
+                _begin(generator, each)
+                begun = True
             try:
                 result = yield
             except BaseException as error:
                 raised = error
             else:
-                with self._counted(each):
-                    return _ended(generator.send, result)
-            with self._counted(each, passing=raised):
-                return _ended(generator.throw, raised)
+                if begun:
+                    with self._counted(each, arguments):
+                        return _ended(generator.send, result, each)
+                return result
+            with self._counted(each, (raised, *arguments)):
+                return _ended(generator.throw, raised, each)
 
         return call
 
     @contextmanager
-    def _counted(self, each: HookFunction, passing: BaseException | None = None) -> Generator[None]:
-        """Count the time of a part of a wrapper; what it wraps is counted for itself.
-
-        ``passing`` is an error from inside, which a wrapper that lets it through has not made.
-        """
+    def _counted(self, each: HookFunction, known: Sequence[object]) -> Generator[None]:
+        """Count the time of a part of a wrapper, and note whose its error is; what it wraps is counted for itself."""
         start = clock()
         try:
             yield
         except BaseException as error:
-            if error is not passing:
-                self.annotate(error, each)
-            raise
+            if not self._keeps(error, each, known):
+                raise
         finally:
             each.nanoseconds += clock() - start
 
+    def _keeps(self, error: BaseException, each: HookFunction, known: Sequence[object]) -> bool:
+        """Note whose an error is; whether it is kept, because the call goes on after errors, and not to be raised.
 
-def _ended(resume: Callable[[Any], object], value: object) -> Any:
-    """What a wrapper returns after its yield."""
+        ``known`` holds errors that the implementation was given, by what it wraps or as an argument, and has not made.
+        """
+        if not any(error is given for given in known):
+            self.annotate(error, each)
+        if self.record.errors is not None:
+            self.record.errors.append(error)
+        return self.record.errors is not None
+
+
+def shown(value: object) -> str:
+    """A value that was not expected, and its type, in one line that is not too long."""
+    text = " ".join(repr(value).split())
+    return f"{text if len(text) <= 80 else f'{text[:80]} ...'} ({type(value).__name__})"
+
+
+_RETURNED = object()
+
+
+def _begin(wrapper: Generator[None, Any, Any], each: HookFunction) -> None:
+    """Run a wrapper up to its yield."""
+    if next(wrapper, _RETURNED) is _RETURNED:
+        raise PluginError(
+            f"The plugin {each.plugin} wraps {each.hook} and returned before its yield: a wrapper yields once, "
+            "whatever it finds."
+        )
+
+
+def _ended(resume: Callable[[Any], object], value: object, each: HookFunction) -> Any:
+    """What a wrapper returns after its yield; ``value`` is what it wraps has given or raised."""
     try:
         resume(value)
     except StopIteration as end:
-        return end.value
-    raise PluginError("a wrapper must yield once, and this one has yielded again")
+        answer = end.value
+    else:
+        raise PluginError(
+            f"The plugin {each.plugin} wraps {each.hook} and yielded a second time: a wrapper yields once, where the "
+            "other implementations run."
+        )
+    if each.hook in JOINED and not isinstance(answer, list) and not isinstance(value, pluggy.Result):
+        raise PluginError(
+            f"The plugin {each.plugin} wraps {each.hook} and returned {shown(answer)}: return the list that its yield "
+            "gives, or another list of answers."
+        )
+    return answer
 
 
 def runner(functions: Sequence[HookFunction], calls: Calls) -> Callable[..., None] | None:
@@ -212,12 +251,13 @@ def position_of(marked: MarkedFunction) -> str:
     return "tryfirst" if marked.options.get("tryfirst") else "trylast" if marked.options.get("trylast") else ""
 
 
-def positional(marked: MarkedFunction) -> Callable[..., Any]:
+def positional(marked: MarkedFunction, plugin: Plugin) -> Callable[..., Any]:
     """The function as one of all arguments of the specification, by position."""
     function, given = marked.function, HOOKS[marked.hook]
     wanted = tuple(inspect.signature(function).parameters)
-    if marked.hook == "execute_batch_preprocessing" and not marked.wraps:
-        function, wanted = _keeping_entries(function, wanted.index("batch") if "batch" in wanted else None), wanted
+    if marked.hook == "execute_batch_preprocessing" and "batch" in wanted:
+        keeping = _keeping_entries_around if marked.wraps else _keeping_entries
+        function = keeping(function, wanted.index("batch"), plugin)
     if wanted == given:
         return function
     positions = tuple(given.index(name) for name in wanted)
@@ -227,19 +267,40 @@ def positional(marked: MarkedFunction) -> Callable[..., Any]:
     return lambda *arguments: function(*(arguments[position] for position in positions))
 
 
-def _keeping_entries(function: Callable[..., Any], position: int | None) -> Callable[..., Any]:
-    """A function that edits a batch, refused if entries are gone that the model may need."""
-    if position is None:
-        return function
+def _keeping_entries(function: Callable[..., Any], position: int, plugin: Plugin) -> Callable[..., Any]:
+    """A function that edits a batch, refused if entries are gone that the model may need, or if it returns another."""
 
     def edit(*arguments: Any) -> None:
         batch: dict[str, Any] = arguments[position]
         before = tuple(batch)
-        function(*arguments)
-        if tuple(batch) != before and (lost := [name for name in before if name not in batch]):
+        answer = function(*arguments)
+        if tuple(batch) != before:
+            _refuse_lost(before, batch, plugin)
+        if isinstance(answer, dict) and answer is not batch:
             raise PluginError(
-                f"The batch has lost {', '.join(map(repr, lost))}: replace entries in execute_batch_preprocessing, and "
-                "do not remove them."
+                f"The plugin {plugin} returned a batch from execute_batch_preprocessing, which nobody takes: replace "
+                "entries of the batch that it is given."
             )
 
     return edit
+
+
+def _keeping_entries_around(function: Callable[..., Any], position: int, plugin: Plugin) -> Callable[..., Any]:
+    """The same for a wrapper, which must leave what the model may need once it has ended."""
+
+    def edit(*arguments: Any) -> Generator[None, Any, Any]:
+        batch: dict[str, Any] = arguments[position]
+        before = tuple(batch)
+        answer = yield from function(*arguments)
+        _refuse_lost(before, batch, plugin)
+        return answer
+
+    return edit
+
+
+def _refuse_lost(before: Sequence[str], batch: dict[str, Any], plugin: Plugin) -> None:
+    if lost := [name for name in before if name not in batch]:
+        raise PluginError(
+            f"The plugin {plugin} removed {', '.join(map(repr, lost))} from the batch in execute_batch_preprocessing: "
+            "replace entries, and do not remove them."
+        )

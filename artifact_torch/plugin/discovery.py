@@ -5,7 +5,10 @@ The only module that reads package metadata.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +19,8 @@ from urllib.request import url2pathname
 import importlib_metadata
 
 from artifact_torch.plugin.selection import PluginSelection, normalized
+
+logger = logging.getLogger("artifact_torch")
 
 CORE = "artifact-torch"
 
@@ -113,17 +118,17 @@ def discover(kind: str | None = None) -> tuple[PluginEntry, ...]:
     Of a distribution that is found twice on the path, the first counts, as for an import.
     """
     found: dict[tuple[str, str, str, str], PluginEntry] = {}
-    described: dict[int, tuple[DistributionInfo, str, tuple[str, ...]]] = {}
+    described: dict[importlib_metadata.Distribution, tuple[DistributionInfo, str, tuple[str, ...]]] = {}
     versions: dict[str, str | None] = {}
     for entry_point in _entry_points():
         entry_kind = _KIND_OF_GROUP.get(entry_point.group)
         distribution = entry_point.dist
         if entry_kind is None or kind not in (None, entry_kind) or distribution is None:
             continue
-        if id(distribution) not in described:
+        if distribution not in described:
             info = _described(distribution)
-            described[id(distribution)] = (info, *_requirements(info.requires, versions))
-        info, incompatible, unmet = described[id(distribution)]
+            described[distribution] = (info, *_requirements(info.requires, versions))
+        info, incompatible, unmet = described[distribution]
         entry = PluginEntry(
             info.name,
             entry_kind,
@@ -179,7 +184,34 @@ def _entry_points_of(distribution: importlib_metadata.Distribution) -> tuple[imp
     try:
         return tuple(distribution.entry_points)
     except Exception:
+        with contextlib.suppress(Exception):  # a file that is not even text is none of ours
+            text = distribution.read_text("entry_points.txt") or ""
+            if "[artifact_torch." in text:
+                _warn_of_entry_points(_described(distribution).name, _malformed_line(text))
         return ()
+
+
+def _malformed_line(text: str) -> int:
+    """The number of the first line of an ``entry_points.txt`` that is neither a section nor an entry; 0 if none."""
+    for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
+        if line and not line.startswith(("#", "[")):
+            name, _, value = line.partition("=")
+            try:
+                importlib_metadata.EntryPoint(name, value.strip(), "")
+            except ValueError:
+                return number
+    return 0
+
+
+@functools.cache  # once a process: plugins are looked for again and again
+def _warn_of_entry_points(distribution: str, line: int) -> None:
+    logger.warning(
+        "The plugins of %s are not found, because line %d of its entry_points.txt is not name = module:attribute: "
+        "repair or uninstall %s.",
+        distribution,
+        line,
+        distribution,
+    )
 
 
 def _described(distribution: importlib_metadata.Distribution) -> DistributionInfo:
@@ -227,6 +259,8 @@ def _requirements(requires: Iterable[str], versions: dict[str, str | None]) -> t
         found = versions[name]
         if found is not None and requirement.specifier.contains(found, prereleases=True):
             continue
+        if name == CORE and found is None:
+            continue  # a checkout on the path, whose version nobody knows
         if name == CORE:
             incompatible = f"requires {CORE}{requirement.specifier}, and {found} is installed"
         else:

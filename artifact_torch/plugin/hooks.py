@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 import pluggy
 
 from artifact_torch.errors import PluginError
-from artifact_torch.plugin.calling import Calls, HookFunction, Record
+from artifact_torch.plugin.calling import Calls, HookFunction, Record, shown
 from artifact_torch.plugin.inspection import HOOKS
 
 ArgumentsP = ParamSpec("ArgumentsP")
@@ -46,18 +46,18 @@ class Answer(Generic[AnswerT]):
         plugin: the name under which the plugin is registered.
         value: the answer; that it is of the specification's type is not certain.
         hook: the hook.
+        whose: the plugin as messages name it, with its distribution and version.
     """
 
     plugin: str
     value: AnswerT
     hook: str
+    whose: str = field(default="", compare=False)
 
     def refused(self, wanted: str) -> PluginError:
         """The error to raise if the answer is not what is wanted."""
-        shown = repr(self.value)
-        shown = shown if len(shown) <= 80 else f"{shown[:80]} ..."
         return PluginError(
-            f"The plugin {self.plugin!r} returned {shown} ({type(self.value).__name__}) from {self.hook}: "
+            f"The plugin {self.whose or repr(self.plugin)} returned {shown(self.value)} from {self.hook}: "
             f"return {wanted}, or None."
         )
 
@@ -202,12 +202,13 @@ class Hooks:
     def _attributed(self, hook: str, results: Sequence[Any], record: Record) -> list[Answer[Any]]:
         """Whose each answer is; one that a wrapper has put in place of others is that wrapper's."""
         known = list(record.answers)
-        wrappers = [each.plugin.name for each in self.functions(hook) if each.position == "wrapper"]
+        wrappers = [each.plugin for each in self.functions(hook) if each.position == "wrapper"]
         answers: list[Answer[Any]] = []
         for result in results:
             found = next((number for number, (_, value) in enumerate(known) if value is result), None)
-            plugin = " or ".join(wrappers) if found is None else known.pop(found)[0].name
-            answers.append(Answer(plugin, result, hook))
+            plugins = wrappers if found is None else [known.pop(found)[0]]
+            name, whose = " or ".join(each.name for each in plugins), " or ".join(map(str, plugins))
+            answers.append(Answer(name, result, hook, whose))
         return answers
 
     def _caller(self, hook: str) -> pluggy.HookCaller:

@@ -32,6 +32,13 @@ HOOKS: Mapping[str, tuple[str, ...]] = {
 }
 """Hook -> the names of its arguments, in order."""
 
+JOINED = frozenset(
+    name
+    for name, function in SPECIFIED.items()
+    if function.__annotations__["return"] != "None" and not getattr(function, f"{PROJECT}_spec")["firstresult"]
+)
+"""The hooks of which all answers are taken, as a list."""
+
 STATE_HOOKS = ("on_save_checkpoint", "on_load_checkpoint")
 
 _parser = pluggy.PluginManager(PROJECT)
@@ -86,7 +93,7 @@ def problems_of(plugin: object) -> list[Problem]:
     """Everything that is wrong with an object or a module that is to be registered."""
     problems = list(_problems_of_version(plugin))
     if isinstance(plugin, type):
-        message = f"it is the class {plugin.__qualname__}: name an instance of it, or a module with functions"
+        message = f"it is the class {plugin.__qualname__}: give an instance of it, or a module with functions"
         return [*problems, Problem(message, _location_of_class(plugin))]
     for marked in marked_functions(plugin):
         problems.extend(Problem(message, location_of(marked.function)) for message in _messages_of(marked))
@@ -140,9 +147,10 @@ def _messages_of(marked: MarkedFunction) -> Iterator[str]:
 def _messages_of_arguments(hook: str, function: Callable[..., Any]) -> Iterator[str]:
     wanted = HOOKS[hook]
     takes = f"it has {', '.join(wanted)}"
-    first = next(iter(inspect.signature(getattr(function, "__func__", function)).parameters), "")
-    if inspect.ismethod(function) and first in wanted:
-        yield f"{hook} is a method whose first argument is {first!r}: add self before it"
+    first = next(iter(inspect.signature(getattr(function, "__func__", function)).parameters), None)
+    if inspect.ismethod(function) and (first is None or first in wanted):
+        yield f"{hook} is a method without self: add self as its first argument"
+        return  # which self would be passed as; what else is wrong cannot be told
     kinds = inspect.Parameter
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD):

@@ -35,6 +35,9 @@ class PluginTime(NamedTuple):
 class TimeLedger:
     """The times of a whole training, epoch by epoch.
 
+    Args:
+        time_share: the share of an epoch's time above which a plugin is warned about.
+
     Attributes:
         rows: everything that was counted so far, in the order of the epochs.
     """
@@ -42,8 +45,12 @@ class TimeLedger:
     def __init__(self, time_share: float = DEFAULT_TIME_SHARE) -> None:
         self.rows: list[PluginTime] = []
         self._time_share = time_share
-        self._since = time.perf_counter()
+        self._epoch_began: float | None = None
         self._warned: set[str] = set()
+
+    def begin_epoch(self) -> None:
+        """Take the time of which plugins take a share; what comes before an epoch or after it is no part of one."""
+        self._epoch_began = time.perf_counter()
 
     def close(self, functions: Iterable[HookFunction], epoch: int) -> list[PluginTime]:
         """Take what was counted since the last time, for an epoch, and begin to count anew."""
@@ -60,8 +67,8 @@ class TimeLedger:
 
         Each is told once. Epochs of less than a second are left alone: whatever costs something costs a large share.
         """
-        now = time.perf_counter()
-        seconds, self._since = now - self._since, now
+        began, self._epoch_began = self._epoch_began, None
+        seconds = 0.0 if began is None else time.perf_counter() - began
         if seconds < _SHORTEST_EPOCH:
             return []
         exempt = set(exempt)

@@ -60,13 +60,12 @@ def load_entry(entry: PluginEntry, warn: Callable[[str], None] = logger.warning)
             with contextlib.redirect_stdout(sys.stderr):
                 return entry.load()
         except (Exception, SystemExit) as error:
-            missing = ""
+            remedy = f"Repair or uninstall {entry.distribution}."
             if entry.unmet:
                 wanted = " ".join(f"'{each}'" for each in entry.unmet)
-                missing = f" It needs what is not installed: pip install {wanted}."
+                remedy = f"It needs what is not installed: pip install {wanted}."
             raise PluginError(
-                f"{what} cannot be imported from {entry.value}: {reason_of(error)}{_place(error)}.{missing} "
-                f"Repair or uninstall {entry.distribution}."
+                f"{what} cannot be imported from {entry.value}: {reason_of(error)}{place_of(error)}. {remedy}"
             ) from error
 
 
@@ -97,8 +96,12 @@ def statuses(
 
 
 def reason_of(error: BaseException) -> str:
-    """What was raised, in one line that is not too long."""
-    text = " ".join(str(error).split())
+    """What was raised, in one line that is not too long and without a full stop."""
+    try:
+        text = error.msg if isinstance(error, SyntaxError) else str(error)
+    except Exception:  # whoever raised it wrote __str__ too
+        text = "its message cannot be shown"
+    text = " ".join(text.split()).removesuffix(".")
     if len(text) > _LONGEST_REASON:
         text = f"{text[:_LONGEST_REASON]} ... ({len(text):,} characters)"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -136,10 +139,10 @@ def _default_dtype_kept(message: str, warn: Callable[[str], None]) -> Generator[
                 warn(f"{message.format(found)}: it was put back to {expected}.")
 
 
-def _place(error: BaseException) -> str:
-    """``(file:line)`` of where an import failed, or nothing where that is in the import machinery itself."""
-    if isinstance(error, SyntaxError):
-        return ""  # its message has it
+def place_of(error: BaseException) -> str:
+    """`` (file:line)`` of where a plugin failed, or nothing where that is in the import machinery or ours."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" ({error.filename}:{error.lineno})"
     ours = str(Path(__file__).parent)
     frames = [
         frame

@@ -150,7 +150,8 @@ class Plugins:
         logger.warning(sentence)
 
     def watch(self) -> None:
-        """Audit the next call of each implementation; to be called once an epoch."""
+        """Audit the next call of each implementation, and time the epoch; to be called as each begins."""
+        self.ledger.begin_epoch()
         for each in self.hooks.all_functions():
             each.watched = True
 
@@ -231,7 +232,7 @@ class Plugins:
         holder = types.ModuleType(plugin.name)  # a module, for pluggy binds no functions that it finds there
         for marked in marked_functions(plugin.implementation):
             if marked.hook in HOOKS:
-                each = HookFunction(plugin, marked.hook, positional(marked), position_of(marked))
+                each = HookFunction(plugin, marked.hook, positional(marked, plugin), position_of(marked))
                 self.hooks.add(each)
                 setattr(holder, marked.hook, self._marked(each, marked, first=first))
         self._plugins[plugin.name] = plugin

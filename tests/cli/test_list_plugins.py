@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import importlib_metadata
 import pytest
@@ -87,3 +90,87 @@ def test_two_distributions_with_one_name_are_shown_as_a_conflict(install, capsys
     status = {(row["distribution"], row["name"]): row["status"] for row in rows}
     assert status["rival", "patience"] == status["artifact-torch-stoppers", "patience"] == "conflict"
     assert status["artifact-torch-stoppers", "max_epochs"] == "installed"
+
+
+CPU_OF_LISTING = """
+import resource, sys
+from artifact_torch.cli.main import main
+try:
+    main(["list-plugins", "--json"])
+finally:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    heavy = sorted({name.partition(".")[0] for name in sys.modules} & {"torch", "pandas", "numpy"})
+    plugins = [name for name in sys.modules if name.startswith("acme_")]
+    print(usage.ru_utime + usage.ru_stime, heavy, plugins, sep="|", file=sys.stderr)
+"""
+
+
+def test_a_hundred_and_fifty_distributions_are_listed_in_half_a_second_and_none_is_imported(install, tmp_path):
+    long = "A description that is as long as that of many a real distribution. " * 100
+    for number in range(150):
+        group = list(GROUPS.values())[number % 7]
+        install(
+            f"acme-{number:03d}",
+            {group: {f"part_{number}": f"acme_{number:03d}:part"}, "console_scripts": {f"acme{number}": "x:y"}},
+            requires=["artifact-torch>=1.0", "torch>=2.7", "pandas>=2.2", f"acme-base-{number % 5}>=1"],
+            description=long,
+            **{f"acme_{number:03d}": "raise RuntimeError('imported')"},
+        )
+
+    def listed():
+        command = [sys.executable, "-c", CPU_OF_LISTING]
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        seconds, *imported = done.stderr.strip().split("|")
+        return float(seconds), imported, json.loads(done.stdout)["plugins"]
+
+    seconds, imported, rows = listed()
+    assert imported == ["[]", "[]"]
+    assert len([row for row in rows if row["distribution"].startswith("acme-")]) == 150
+    assert seconds < 0.5 or listed()[0] < 0.5  # a busy machine may slow one start down
+
+
+def test_with_load_a_broken_plugin_is_a_row_with_its_reason(install, capsys, tmp_path):
+    install("hollow", {"artifact_torch.plugins": {"hollow": "hollow_for_test"}}, hollow_for_test="import no_such_thing")
+    install("loud", {"artifact_torch.plugins": {"loud": "loud_for_test"}}, loud_for_test="print('x' * 10**6)")
+    with pytest.raises(SystemExit) as ended:
+        main(["list-plugins", "--kind", "plugins", "--load", "--json"])
+    assert ended.value.code == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["plugins"]}
+    assert rows["hollow"]["status"] == "broken"
+    assert rows["hollow"]["reason"] == (
+        "The plugin 'hollow' of hollow 1.0 cannot be imported from hollow_for_test: ModuleNotFoundError: No module "
+        f"named 'no_such_thing' ({tmp_path}/site/hollow_for_test.py:1). Repair or uninstall hollow."
+    )
+    assert rows["loud"]["status"] == "loaded"
+
+
+def test_with_load_a_component_of_the_wrong_kind_is_broken(install, capsys):
+    entries = {"artifact_torch.stoppers": {"odd": "odd_for_test:Odd"}}
+    install("odd", entries, odd_for_test="from artifact_torch import Callback\nclass Odd(Callback): pass")
+    table = shown(capsys, "--kind", "stoppers", "--load")
+    assert "odd:odd: The stopper 'odd' from odd 1.0 (odd_for_test:Odd) is not a subclass of" in table
+    assert "broken" in table
+
+
+def test_what_is_switched_off_is_shown_as_disabled_and_settles_a_conflict(install, capsys, monkeypatch):
+    install("rival", {"artifact_torch.stoppers": {"patience": "rival:Patience"}})
+    monkeypatch.setenv("ARTIFACT_TORCH_DISABLE", "rival")
+    rows = json.loads(shown(capsys, "--kind", "stoppers", "--load", "--json"))["plugins"]
+    status = {(row["distribution"], row["name"]): row["status"] for row in rows}
+    assert status["rival", "patience"] == "disabled"
+    assert status["artifact-torch-stoppers", "patience"] == "loaded"
+
+
+def test_what_was_made_for_another_version_of_the_core_is_incompatible_without_an_import(install, capsys):
+    install("future", {"artifact_torch.models": {"m": "future:M"}}, requires=["artifact-torch>=99"])
+    (row,) = [
+        row for row in json.loads(shown(capsys, "--load", "--json"))["plugins"] if row["distribution"] == "future"
+    ]
+    assert (row["status"], row["reason"]) == ("incompatible", "requires artifact-torch>=99, and 1.0.0 is installed")
+
+
+def test_an_editable_installation_is_shown_with_its_folder(capsys):
+    rows = json.loads(shown(capsys, "--json"))["plugins"]
+    folder = next(row["editable"] for row in rows if row["name"] == "patience")
+    assert (Path(folder) / "pyproject.toml").is_file()

@@ -106,7 +106,8 @@ def test_the_first_error_wins_over_those_of_the_teardown(make_trainer, hook, cap
     with caplog.at_level(logging.ERROR), pytest.raises(ValueError, match="first"):
         trainer.train()
     assert all(recorder.names[-2:] == ["on_exception", "on_train_end"] for recorder in recorders)
-    assert "A plugin failed while the run was ending: RuntimeError: second" in caplog.text
+    told = f"While the run was ending, the plugin 'Raising_2' failed in {hook}, epoch 1, step 1: RuntimeError: second."
+    assert told in caplog.messages
     assert "second" in (trainer.run.path / "log.txt").read_text()
     assert record_of(trainer)["reason"] == "ValueError: first"
 
