@@ -32,7 +32,7 @@ from artifact_torch.plugin.discovery import CORE, GROUPS, SINGULAR, discover, di
 
 KINDS = ("artifact-group", "callback", "hooks", "model", "stopper", "tracker")
 
-_NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_-]{0,48}[A-Za-z0-9])?")
+_NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_-]{0,38}[A-Za-z0-9])?")
 _SUFFIX = ".tmpl"
 
 
@@ -62,7 +62,7 @@ class _Identity:
         bare = re.sub(r"^artifact[-_]torch([-_]|$)", "", given, flags=re.IGNORECASE)
         if not _NAME.fullmatch(bare):
             raise UsageError(
-                f"{given!r} cannot name a plugin: use up to 50 letters, digits, '-' and '_', starting with a letter "
+                f"{given!r} cannot name a plugin: use up to 40 letters, digits, '-' and '_', starting with a letter "
                 "and ending with a letter or a digit, as in gradient-noise."
             )
         words = [word for word in re.split(r"[-_]+|(?<=[a-z0-9])(?=[A-Z])", bare) if word]

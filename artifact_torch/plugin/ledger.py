@@ -57,8 +57,8 @@ class TimeLedger:
         rows: list[PluginTime] = []
         for each in functions:
             if each.calls:
-                rows.append(PluginTime(each.plugin.name, each.hook, epoch, each.calls, each.nanoseconds / 1e9))
-                each.calls = each.nanoseconds = 0
+                rows.append(PluginTime(each.plugin.name, each.hook, epoch, each.calls, each.seconds))
+                each.calls, each.seconds = 0, 0.0
         self.rows.extend(rows)
         return rows
 

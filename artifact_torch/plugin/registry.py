@@ -113,7 +113,7 @@ class Registry:
         if not isinstance(component, type) or not issubclass(component, contract):
             raise PluginError(
                 f"The {SINGULAR[kind]} {name!r} from {source} is not a subclass of "
-                f"{contract.__module__}.{contract.__qualname__}."
+                f"{contract.__module__}.{contract.__qualname__}: derive it from that class."
             )
         return component
 

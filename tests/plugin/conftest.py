@@ -43,10 +43,7 @@ def install_plugin(install: Callable[..., None], tmp_path: Path) -> Callable[...
     ) -> Source:
         module = re.sub(r"\W", "_", distribution)
         value = f"{module}:{attribute}" if attribute else module
-        install(distribution, {f"artifact_torch.{kind}": {name: value}}, version, **{module: source})
-        (metadata,) = (tmp_path / "site").glob(f"{distribution.replace('-', '_')}-{version}.dist-info/METADATA")
-        with metadata.open("a", encoding="utf-8") as file:
-            file.writelines(f"Requires-Dist: {line}\n" for line in requires)
+        install(distribution, {f"artifact_torch.{kind}": {name: value}}, version, requires, **{module: source})
         importlib.invalidate_caches()
         return Source(tmp_path / "site" / f"{module}.py")
 

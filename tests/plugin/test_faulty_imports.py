@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 
+import importlib_metadata
 import pytest
 import torch
+
+CORE_VERSION = importlib_metadata.version("artifact-torch")
 
 GREETING = """
 from artifact_torch import hookimpl
@@ -39,14 +42,18 @@ FAILURES = [
     ("raise SystemExit", "SystemExit", "raise"),
     ("import sys\nsys.exit(0)", "SystemExit: 0", "sys.exit"),
     ("\nclass :\n", "SyntaxError: invalid syntax", "class"),
-    ("def f():\nreturn 1", "IndentationError: expected an indented block after function definition on line 1", "return"),
+    (
+        "number = 1\n    other = 2",
+        "IndentationError: unexpected indent",
+        "other",
+    ),
     (DEEP, "LookupError: no licence", "here"),
     (UNSHOWN, "Unshown: its message cannot be shown", "raise Unshown"),
     ("raise OSError('x' * 1_000_000)", f"OSError: {'x' * 300} ... (1,000,000 characters)", "raise"),
 ]
 
 
-@pytest.mark.parametrize(("source", "reason", "place"), FAILURES, ids=[str(number) for number in range(len(FAILURES))])
+@pytest.mark.parametrize(("source", "reason", "place"), FAILURES, ids=[each[0].strip()[:30] for each in FAILURES])
 def test_a_failing_import_is_one_sentence(install_plugin, warned, source, reason, place):
     module = install_plugin(source)
     if reason is None:  # the wording is Python's, and differs from version to version
@@ -95,13 +102,12 @@ def test_a_plugin_without_what_it_requires_is_used_if_it_can_be_imported(install
     assert make_trainer(use_installed_plugins=True).plugins.names() == ["faulty"]
 
 
-@pytest.mark.parametrize("wanted", [">=99", ">=1,<1", "==0.1"])
-def test_a_plugin_for_another_version_of_the_core_is_not_imported(install_plugin, warned, wanted, make_trainer):
-    install_plugin("raise AssertionError('imported')", requires=[f"artifact_torch{wanted}"])
-    version = sorted({">=1,<1": "<1,>=1"}.get(wanted, wanted).split())[0]
+@pytest.mark.parametrize("wanted", [">=99", "<0.2,>=0.1", "==0.1"])
+def test_a_plugin_for_another_version_of_the_core_is_not_imported(install_plugin, warned, wanted):
+    install_plugin("raise AssertionError('imported')", requires=[f"Artifact_Torch{wanted}"])
     assert warned() == [
-        f"The plugin 'faulty' of acme-faulty 1.0 requires artifact-torch{version}, and 1.0.0 is installed: install the "
-        "version of artifact-torch that it needs, or another version of acme-faulty. It was left out."
+        f"The plugin 'faulty' of acme-faulty 1.0 requires artifact-torch{wanted}, and {CORE_VERSION} is installed: "
+        "install the version of artifact-torch that it needs, or another version of acme-faulty. It was left out."
     ]
     assert "acme_faulty" not in sys.modules
 
