@@ -9,6 +9,7 @@ import contextlib
 import functools
 import json
 import logging
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,15 +116,32 @@ class DistributionInfo:
 def discover(kind: str | None = None) -> tuple[PluginEntry, ...]:
     """All declared plugins, or those of one kind, sorted by distribution, kind and name.
 
-    Of a distribution that is found twice on the path, the first counts, as for an import.
+    Of a distribution that is found twice on the path, the first counts, as for an import. Metadata is read again when a
+    folder of the path has changed.
     """
+    return tuple(entry for entry in _installed(_path_state()) if kind in (None, entry.kind))
+
+
+def _path_state() -> tuple[tuple[str, int], ...]:
+    """The folders of the path, with the time at which something was last added to or removed from each."""
+    state: list[tuple[str, int]] = []
+    for folder in sys.path:
+        try:
+            state.append((folder, Path(folder or ".").stat().st_mtime_ns))
+        except OSError:
+            continue
+    return tuple(state)
+
+
+@functools.lru_cache(maxsize=1)  # reading takes tens of milliseconds, and each trainer asks
+def _installed(_state: tuple[tuple[str, int], ...]) -> tuple[PluginEntry, ...]:
     found: dict[tuple[str, str, str, str], PluginEntry] = {}
     described: dict[importlib_metadata.Distribution, tuple[DistributionInfo, str, tuple[str, ...]]] = {}
     versions: dict[str, str | None] = {}
     for entry_point in _entry_points():
         entry_kind = _KIND_OF_GROUP.get(entry_point.group)
         distribution = entry_point.dist
-        if entry_kind is None or kind not in (None, entry_kind) or distribution is None:
+        if entry_kind is None or distribution is None:
             continue
         if distribution not in described:
             info = _described(distribution)

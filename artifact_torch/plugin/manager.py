@@ -221,6 +221,7 @@ class Plugins:
         package = module.partition(".")[0]
         if package == PROJECT:
             described.distribution, described.version = CORE, _core_version()
+            return described
         for entry in self._discovered():
             if entry.module == package:
                 described.distribution, described.version = entry.distribution, entry.version
