@@ -25,6 +25,7 @@ DECLARED = [
     for project in PROJECTS.values()
     for group, names in project["project"].get("entry-points", {}).items()
     for name, value in names.items()
+    if group in KIND_OF_GROUP  # the others are for pytest and for the shell
 ]
 of_each_distribution = pytest.mark.parametrize(
     "folder", FOLDERS, ids=lambda folder: PROJECTS[folder]["project"]["name"]

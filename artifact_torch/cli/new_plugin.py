@@ -1,8 +1,8 @@
 """``new-plugin``: a distribution of one's own, complete with tests, from the templates beside this module.
 
 ``templates/common`` goes into every distribution, ``templates/<kind>`` into those of one kind. A file's name is its
-path in the distribution and ``.tmpl``; ``package``, ``test_component.py`` and ``gitignore`` in it stand for names that
-are known later. ``plugin.toml`` says what the kind of plugin is and how one uses it.
+path in the distribution and ``.tmpl``; ``package``, ``component.py``, ``test_component.py`` and ``gitignore`` in it
+stand for other names. ``plugin.toml`` says what the plugin is and how one uses it; it is not copied.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from artifact_torch.plugin.discovery import CORE, GROUPS, SINGULAR, discover, di
 
 KINDS = ("artifact-group", "callback", "hooks", "model", "stopper", "tracker")
 
-_NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_-]{0,38}[A-Za-z0-9])?")
+_NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_-]{0,28}[A-Za-z0-9])?")
 _SUFFIX = ".tmpl"
 
 
@@ -62,19 +62,16 @@ class _Identity:
         bare = re.sub(r"^artifact[-_]torch([-_]|$)", "", given, flags=re.IGNORECASE)
         if not _NAME.fullmatch(bare):
             raise UsageError(
-                f"{given!r} cannot name a plugin: use up to 40 letters, digits, '-' and '_', starting with a letter "
+                f"{given!r} cannot name a plugin: use up to 30 letters, digits, '-' and '_', starting with a letter "
                 "and ending with a letter or a digit, as in gradient-noise."
             )
         words = [word for word in re.split(r"[-_]+|(?<=[a-z0-9])(?=[A-Z])", bare) if word]
         name = "_".join(words).lower()
         class_name = "".join(word[0].upper() + word[1:] for word in words)
-        for word in (name, class_name):
-            if keyword.iskeyword(word) or hasattr(builtins, word):
-                raise UsageError(f"{given!r} cannot name a plugin: {word} has a meaning in Python; choose another name.")
+        if keyword.iskeyword(name) or keyword.iskeyword(class_name) or hasattr(builtins, class_name):
+            raise UsageError(f"{given!r} cannot name a plugin: it is a word of Python's own; choose another name.")
         if name in sys.stdlib_module_names:
-            raise UsageError(
-                f"{given!r} cannot name a plugin: {name} is a module of Python's library; choose another name."
-            )
+            raise UsageError(f"{given!r} cannot name a plugin: it is a module of Python; choose another name.")
         dashed = name.replace("_", "-")
         return cls(name, f"{CORE}-{dashed}", f"artifact_torch_{name}", class_name)
 
@@ -156,6 +153,7 @@ def _rendered(kind: str, identity: _Identity, facts: Mapping[str, Any]) -> dict[
     }
     placeholders = {
         "package": identity.package,
+        "component.py": f"{identity.name}.py",
         "test_component.py": f"test_{identity.name}.py",
         "gitignore": ".gitignore",
     }

@@ -274,6 +274,10 @@ class Trainer(Generic[InputT, OutputT]):
         frame = pd.DataFrame(self.plugins.ledger.rows, columns=list(PluginTime._fields))
         return frame.groupby(["plugin", "hook", "epoch"], sort=False, as_index=False).sum()
 
+    def track_file(self, name: str, path: Path, split: DataSplit = DataSplit.TRAIN) -> None:
+        """Hand a file or folder that belongs to the run's results to the trackers."""
+        self.hooks.notify(TrackingHooks.track_file, name, path, split, self.state.epoch, self.state.step)
+
     def latest_score(self, name: str) -> float | None:
         """The newest value of a column of ``epoch_scores``, or None if there is none yet."""
         return self.metrics.latest(name)
@@ -352,15 +356,7 @@ class Trainer(Generic[InputT, OutputT]):
     def _finish(self, reason: str) -> None:
         self._validate_once()  # a stopper may have ended training between two validations
         self.stop_reason = reason
-        path, state = self.model.save(self.run.model_path), self.state
-        self.hooks.notify(
-            TrackingHooks.track_file,
-            name="model",
-            path=path,
-            split=DataSplit.TRAIN,
-            epoch=state.epoch,
-            step=state.step,
-        )
+        self.track_file("model", self.model.save(self.run.model_path))
         self._count_seconds()
 
     def _validate_once(self) -> None:

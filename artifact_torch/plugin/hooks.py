@@ -205,6 +205,8 @@ class Hooks:
         wrappers = [each.plugin for each in self.functions(hook) if each.position == "wrapper"]
         answers: list[Answer[Any]] = []
         for result in results:
+            if result is None:  # in the list of a wrapper
+                continue
             found = next((number for number, (_, value) in enumerate(known) if value is result), None)
             plugins = wrappers if found is None else [known.pop(found)[0]]
             name, whose = " or ".join(each.name for each in plugins), " or ".join(map(str, plugins))

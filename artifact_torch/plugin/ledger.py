@@ -57,7 +57,7 @@ class TimeLedger:
         rows: list[PluginTime] = []
         for each in functions:
             if each.calls:
-                rows.append(PluginTime(each.plugin.name, each.hook, epoch, each.calls, each.seconds))
+                rows.append(PluginTime(each.plugin.name, each.hook, epoch, each.calls, round(each.seconds, 9)))
                 each.calls, each.seconds = 0, 0.0
         self.rows.extend(rows)
         return rows

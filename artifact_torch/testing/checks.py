@@ -14,7 +14,6 @@ from typing import Any, cast
 import click
 import torch
 
-import artifact_torch.core.artifact_group as _group  # states the contract of its kind, as trials do for the others
 from artifact_torch.config import validated_options
 from artifact_torch.core.model import Model
 from artifact_torch.core.options import Options
@@ -60,8 +59,8 @@ def _readable(subject: Subject) -> Generator[None]:
         failed = getattr(error, "artifact_torch_plugin", None)
         what = f"{subject} fails" if failed is None else f"In a training of the tiny model, the plugin {failed}"
         raise ContractError(
-            f"{what}: {reason_of(error)}{place_of(error)}. What cannot work with a model or its data should refuse them "
-            "with UsageError."
+            f"{what}: {reason_of(error)}{place_of(error)}. What cannot work with a model or its data refuses them with "
+            "UsageError."
         ) from error
 
 
@@ -75,7 +74,7 @@ def _signatures(subject: Subject) -> None:
         try:
             instance = subject.built(subject.given())
         except (ContractError, NotJudged):  # which is for the check of the construction
-            instance = cast("object", component.__new__(component))
+            instance = object.__new__(component)
         problems += problems_of(instance)
     subject.refuse(problems)
 
@@ -165,7 +164,6 @@ _GROUP_ATTRIBUTES: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     "default_model": ("the name of a model", lambda value: isinstance(value, str) and value != ""),
     "sample_suffix": ("a suffix such as '.csv'", lambda value: isinstance(value, str) and value.startswith(".")),
 }
-assert set(_GROUP_ATTRIBUTES) == set(inspect.get_annotations(_group.ArtifactGroup))
 
 
 def _attributes(subject: Subject) -> None:

@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-__all__ = ["NoSample", "sample_of"]
+__all__ = ["NoSampleError", "sample_of"]
 
 _OF_TYPE: dict[Any, Any] = {int: 1, float: 0.5, bool: True, str: "sample", None: None, type(None): None}
 _CONTAINERS: tuple[type, ...] = (list, dict)
 
 
-class NoSample(Exception):
+class NoSampleError(Exception):
     """There is no value of a type that JSON could give."""
 
 
@@ -21,7 +21,7 @@ def sample_of(hint: Any) -> Any:
     """A JSON value of a type: 1, 0.5, True, ``"sample"``, the first value of a Literal, None where that is allowed.
 
     Raises:
-        NoSample: there is none.
+        NoSampleError: there is none.
     """
     origin = get_origin(hint)
     if origin is Annotated:
@@ -39,7 +39,7 @@ def sample_of(hint: Any) -> Any:
         for container in _CONTAINERS:
             if plain is not object and _is_a(container, plain):
                 return container()
-    raise NoSample
+    raise NoSampleError
 
 
 def _of_union(members: tuple[Any, ...]) -> Any:
@@ -48,9 +48,9 @@ def _of_union(members: tuple[Any, ...]) -> Any:
     for member in members:
         try:
             return sample_of(member)
-        except NoSample:
+        except NoSampleError:
             continue
-    raise NoSample
+    raise NoSampleError
 
 
 def _is_a(container: type, plain: type) -> bool:

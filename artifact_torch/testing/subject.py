@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import click
 
+import artifact_torch.core.artifact_group as _  # noqa: F401 - with it, what each kind has to be a subclass of is known
 from artifact_torch.config import validated_parameters
 from artifact_torch.errors import PluginError, UsageError
 from artifact_torch.parameters import parameters_model
@@ -18,7 +19,7 @@ from artifact_torch.plugin.inspection import Problem, marked_functions, problems
 from artifact_torch.plugin.loading import load_entry, place_of, reason_of
 from artifact_torch.plugin.registry import registry
 from artifact_torch.testing.contracts import ContractError, NotJudged
-from artifact_torch.testing.samples import NoSample, sample_of
+from artifact_torch.testing.samples import NoSampleError, sample_of
 
 __all__ = ["Subject", "presupposed"]
 
@@ -109,7 +110,7 @@ class Subject:
         for name, hint in self.required().items():
             try:
                 samples[name] = sample_of(hint)
-            except NoSample as error:
+            except NoSampleError as error:
                 raise NotJudged(f"{self} needs {name!r}, of which there is no sample value: {self.remedy}") from error
         return samples
 

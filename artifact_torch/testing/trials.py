@@ -183,23 +183,20 @@ def surroundings() -> Generator[Path]:
 
 def first_difference(one: Any, other: Any, where: str = "it") -> Difference | None:
     """The first place at which two nested values differ in type or bits; None if they are the same."""
+    pairs: list[tuple[str, Any, Any]]
     if isinstance(one, Mapping) and isinstance(other, Mapping):
-        one, other = cast("Mapping[Any, Any]", one), cast("Mapping[Any, Any]", other)
-        keys = (*one, *(key for key in other if key not in one))
-        pairs = [(str(key), one.get(key, _ABSENT), other.get(key, _ABSENT)) for key in keys]
-    elif isinstance(one, list | tuple) and isinstance(other, list | tuple) and type(one) is type(other):
-        items, others = cast("list[Any]", one), cast("list[Any]", other)
-        pairs = [(str(n), *pair) for n, pair in enumerate(zip_longest(items, others, fillvalue=_ABSENT))]
+        first, second = cast("Mapping[Any, Any]", one), cast("Mapping[Any, Any]", other)
+        keys = (*first, *(key for key in second if key not in first))
+        pairs = [(str(key), first.get(key, _ABSENT), second.get(key, _ABSENT)) for key in keys]
+    elif isinstance(one, list | tuple) and type(one) is type(cast("object", other)):
+        items = zip_longest(cast("list[Any]", one), cast("list[Any]", other), fillvalue=_ABSENT)
+        pairs = [(str(number), *pair) for number, pair in enumerate(items)]
     else:
         return None if _same(one, other) else Difference(where, _shown(one), _shown(other))
-    return next(
-        (
-            found
-            for name, *pair in pairs
-            if (found := first_difference(*pair, name if where == "it" else f"{where}.{name}"))
-        ),
-        None,
-    )
+    for name, *values in pairs:
+        if found := first_difference(values[0], values[1], name if where == "it" else f"{where}.{name}"):
+            return found
+    return None
 
 
 _ABSENT = object()

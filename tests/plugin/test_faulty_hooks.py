@@ -256,8 +256,8 @@ def test_everything_that_is_wrong_with_what_was_chosen_is_told_at_once(install_p
         f"{part} Part.on_train_start overrides Good.on_train_start without the mark, and would never be called: add "
         f"@hookimpl, or give it another name ({override}).",
         f"The plugin 'Own' cannot be used: track_score has no argument 'nam': did you mean 'name'? {here}.",
-        "The plugin 'Own' cannot be used: track_score gives 'value' a default, so that it would never be passed: remove "
-        f"the default {here}.",
+        "The plugin 'Own' cannot be used: track_score gives 'value' a default, so that it would never be passed: "
+        f"remove the default {here}.",
         "The plugin 'Own_2' cannot be used: it is registered already.",
     ]
     assert not (tmp_path / "runs").exists()

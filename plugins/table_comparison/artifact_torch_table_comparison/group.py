@@ -15,7 +15,6 @@ from artifact_torch import (
     ArtifactGroup,
     Conclusion,
     DataError,
-    DataSplit,
     GenerationParams,
     Model,
     OptionPath,
@@ -24,7 +23,6 @@ from artifact_torch import (
     TrainerParts,
     TrainingSettings,
 )
-from artifact_torch.plugin.specs import TrackingHooks
 from artifact_torch_table_comparison.artifacts import ComparisonArtifacts
 from artifact_torch_table_comparison.comparison import missing_share_differences
 from artifact_torch_table_comparison.model import TabularGenerativeModel
@@ -111,15 +109,7 @@ class TableComparison(ArtifactGroup[TableData, TableValidation]):
         synthetic = model.generate(GenerationParams(num_samples=num_samples or len(real), seed=self.seed))
         path = trainer.run.path / "synthetic.csv"
         schema.write_csv(synthetic, path)
-        state = trainer.state
-        trainer.hooks.notify(
-            TrackingHooks.track_file,
-            name="synthetic",
-            path=path,
-            split=DataSplit.TRAIN,
-            epoch=state.epoch,
-            step=state.step,
-        )
+        trainer.track_file("synthetic", path)
         plan = comparison_plan(ComparisonArtifacts(score_collections=[], plots=[]), real, schema)
         compare(plan, real, synthetic, schema)
         missing = max(missing_share_differences(real, synthetic).values())
