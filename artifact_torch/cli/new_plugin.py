@@ -11,6 +11,7 @@ import ast
 import builtins
 import keyword
 import re
+import shlex
 import shutil
 import sys
 import tomllib
@@ -34,6 +35,11 @@ KINDS = ("artifact-group", "callback", "hooks", "model", "stopper", "tracker")
 
 _NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_-]{0,28}[A-Za-z0-9])?")
 _SUFFIX = ".tmpl"
+_WAYS = {
+    "configuration": ("In a configuration", "toml"),
+    "command": ("On the command line", "bash"),
+    "python": ("In Python", "python"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,37 +212,30 @@ def _print(folder: Path, identity: _Identity, facts: Mapping[str, Any], paths: l
         click.echo(f"  {path}")
     click.echo("\nInstall it, test it, and see that it is found:")
     for command in (
-        f'cd "{folder}"' if " " in str(folder) else f"cd {folder}",
+        f"cd {shlex.quote(str(folder))}",
         'pip install -e ".[test]"',
         "pytest",
         "artifact-torch list-plugins",
         f"artifact-torch check-plugins {identity.name}",
     ):
         click.echo(f"  {command}")
-    for title, text in _uses(facts):
+    if "use" in facts:
+        click.echo(f"\n{facts['use']}")
+    for title, _, text in _uses(facts):
         click.echo(f"\n{title}:")
         click.echo("".join(f"  {line}".rstrip() + "\n" for line in text.splitlines()), nl=False)
 
 
-def _uses(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """How to use the plugin: a title and a text for each way."""
-    acts = facts.get("acts", False)
-    ways = {
-        "configuration": "To leave it out of one training, in its configuration" if acts else "In a configuration",
-        "command": "On the command line",
-        "python": "In Python, to leave it out" if acts else "In Python",
-    }
-    for key, title in ways.items():
+def _uses(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """How to use the plugin: a title, a language and a text in it, for each way."""
+    for key, (title, language) in _WAYS.items():
         if key in facts:
-            yield title, cast("str", facts[key]).strip()
+            yield title, language, cast("str", facts[key]).strip()
 
 
 def _usage(facts: Mapping[str, Any]) -> str:
-    languages = {"[": "toml", "artifact-torch": "bash"}
-    parts = ["It acts once it is installed: nothing needs to be chosen."] if facts.get("acts") else []
-    for title, text in _uses(facts):
-        language = next((name for start, name in languages.items() if text.startswith(start)), "python")
-        parts.append(f"{title}:\n\n```{language}\n{text}\n```")
+    parts = [facts["use"]] if "use" in facts else []
+    parts += [f"{title}:\n\n```{language}\n{text}\n```" for title, language, text in _uses(facts)]
     return "\n\n".join(parts)
 
 

@@ -84,8 +84,8 @@ def merge_metrics(
                 merged[name] = float(value.detach() if isinstance(value, Tensor) else value)
             except (TypeError, ValueError, RuntimeError) as error:
                 raise PluginError(
-                    f"The plugin {answer.whose or repr(plugin)} returned {name!r} from {hook} with a value that is not one "
-                    f"number: {error}."
+                    f"The plugin {answer.whose or repr(plugin)} returned {name!r} from {hook} with a value that is "
+                    f"not one number: {error}."
                 ) from error
             origin[name] = plugin
     return merged

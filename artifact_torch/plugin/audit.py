@@ -1,6 +1,7 @@
 """Watches what a plugin may not change unless it says so: modes, gradients, the default dtype, the random state.
 
-The first call of each implementation in an epoch is watched: the others cost nothing.
+The first call of each implementation in an epoch is watched: the others cost nothing. One that had to be put right is
+watched for the rest of the epoch. Wrappers are not watched, for what they do is done around other plugins.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Audit:
     Args:
         model: gives the trainer's model.
         warn: takes a sentence on each thing that a plugin changed; each is told once.
-        watched: called after a call was watched, so that the next one need not be.
+        watched: called after a call was watched and nothing had to be put back, so that the next one need not be.
     """
 
     def __init__(
@@ -57,9 +58,9 @@ class Audit:
             try:
                 return each.call(*arguments)
             finally:
-                each.watched = False
-                self._compare(each, before)
-                self._watched()
+                each.watched = self._put_back(each, before)
+                if not each.watched:
+                    self._watched()
 
         return call
 
@@ -76,7 +77,8 @@ class Audit:
             (*drawn, torch.get_rng_state().numpy().tobytes()),
         )
 
-    def _compare(self, each: HookFunction, before: _Surroundings) -> None:
+    def _put_back(self, each: HookFunction, before: _Surroundings) -> bool:
+        """Put back what is not as it was before, and tell it; whether there was anything to put back."""
         import torch
 
         after = self._look()
@@ -100,6 +102,7 @@ class Audit:
                 "so that training with it differs from training without it",
                 "Use a generator of its own, or declare changes_training = True.",
             )
+        return bool(changed) or (after.gradients, after.dtype) != (before.gradients, before.dtype)
 
     def _tell(self, each: HookFunction, what: str, consequence: str, remedy: str) -> None:
         if (each.plugin.name, what) not in self._told:

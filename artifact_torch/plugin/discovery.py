@@ -116,8 +116,8 @@ class DistributionInfo:
 def discover(kind: str | None = None) -> tuple[PluginEntry, ...]:
     """All declared plugins, or those of one kind, sorted by distribution, kind and name.
 
-    Of a distribution that is found twice on the path, the first counts, as for an import. Metadata is read again when a
-    folder of the path has changed.
+    Of a distribution that is found twice on the path, and of a name that it declares twice, the first counts. Metadata
+    is read again when a folder of the path has changed.
     """
     return tuple(entry for entry in _installed(_path_state()) if kind in (None, entry.kind))
 
@@ -135,7 +135,7 @@ def _path_state() -> tuple[tuple[str, int], ...]:
 
 @functools.lru_cache(maxsize=1)  # reading takes tens of milliseconds, and each trainer asks
 def _installed(_state: tuple[tuple[str, int], ...]) -> tuple[PluginEntry, ...]:
-    found: dict[tuple[str, str, str, str], PluginEntry] = {}
+    found: dict[tuple[str, str, str], PluginEntry] = {}
     described: dict[importlib_metadata.Distribution, tuple[DistributionInfo, str, tuple[str, ...]]] = {}
     versions: dict[str, str | None] = {}
     for entry_point in _entry_points():
@@ -157,7 +157,7 @@ def _installed(_state: tuple[tuple[str, int], ...]) -> tuple[PluginEntry, ...]:
             incompatible,
             unmet,
         )
-        found.setdefault((normalized(entry.distribution), entry.kind, entry.name, entry.value), entry)
+        found.setdefault((normalized(entry.distribution), entry.kind, entry.name), entry)
     return tuple(found[key] for key in sorted(found))
 
 

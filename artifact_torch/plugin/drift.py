@@ -32,24 +32,24 @@ def check_plugin_set(
     lost = [name for name in missing if name in with_state]
     sentences: list[str] = []
     if missing:
-        sentences.append(f"took part when it was written and are not here: {_listed(missing, before)}")
+        sentences.append(f"with plugins that are not here: {_listed(missing, before)}")
     if added:
-        sentences.append(f"are here and did not take part: {_listed(added, now)}")
+        sentences.append(f"without plugins that are here: {_listed(added, now)}")
     for name, record in before.items():
-        if name in now and (record["distribution"], record["version"]) != _release(now[name]):
-            sentences.append(f"changed: {name!r} was of {_named(record)}, and is of {_named(now[name])}")
+        if name in now and _release(record) != _release(now[name]):
+            sentences.append(f"with {name!r} of {_named(record)}, and here it is of {_named(now[name])}")
     common = [name for name in before if name in now]
     order = [name for name in now if name in before]
     if common != order:
-        sentences.append(f"are called in another order: {', '.join(common)} then, {', '.join(order)} now")
+        sentences.append(f"with plugins in the order {', '.join(common)}, and here they run as {', '.join(order)}")
     if lost and not allow:
         raise CheckpointError(
             f"The checkpoint holds state of plugins that are not here: {_listed(lost, before)}. Install or choose "
             "them, or go on without their state (--allow-plugin-drift, allow_plugin_drift=True)."
         )
     if lost:
-        sentences.append(f"have state in it that is left out: {_listed(lost, before)}")
-    return [f"The plugins differ from those of the checkpoint: these {sentence}." for sentence in sentences]
+        sentences.append(f"with state of plugins that is left out here: {_listed(lost, before)}")
+    return [f"The checkpoint was written {sentence}." for sentence in sentences]
 
 
 def _release(record: PluginRecord) -> tuple[str | None, str | None]:

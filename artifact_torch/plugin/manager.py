@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import types
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -19,7 +19,7 @@ from artifact_torch.plugin.inspection import HOOKS, SPECIFIED, MarkedFunction, m
 from artifact_torch.plugin.ledger import DEFAULT_TIME_SHARE, PluginTime, TimeLedger
 from artifact_torch.plugin.loading import load_plugin
 from artifact_torch.plugin.markers import PROJECT, hookimpl
-from artifact_torch.plugin.selection import PluginSelection, is_strict
+from artifact_torch.plugin.selection import PluginSelection, is_meant, is_strict
 from artifact_torch.plugin.specs import SPECIFICATIONS
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Plugins:
         """
         plugins, refused = self._described(chosen)
         if installed:
-            loaded, reasons = self._load_installed({plugin.name for plugin in plugins})
+            loaded, reasons = self._load_installed(plugins)
             plugins += loaded
             refused += reasons
         if refused:
@@ -182,9 +182,9 @@ class Plugins:
             plugins.append(plugin)
         return plugins, refused
 
-    def _load_installed(self, taken: Collection[str]) -> tuple[list[Plugin], list[str]]:
+    def _load_installed(self, chosen: Sequence[Plugin]) -> tuple[list[Plugin], list[str]]:
         """The plugins that act because they are installed, and why others cannot, if that is to be an error."""
-        entries = self._discovered()
+        entries, taken = self._discovered(), {plugin.name for plugin in chosen}
         for sentence in self.selection.check(entries):
             self.warn(sentence)
         acting = [entry for entry in entries if entry.kind == "plugins" and self.selection.acts(entry)]
@@ -206,9 +206,14 @@ class Plugins:
                         f"{error} It was left out." if str(error).count("\n") == 0 else f"{error}\nIt was left out."
                     )
             else:
-                plugins.append(
-                    Plugin(name, loaded, "installed", entry.distribution, entry.version, entry.name, _declared(loaded))
+                found = Plugin(
+                    name, loaded, "installed", entry.distribution, entry.version, entry.name, _declared(loaded)
                 )
+                twin = next((each for each in (*chosen, *plugins) if each.implementation is loaded), None)
+                if twin is None:
+                    plugins.append(found)
+                else:
+                    self.warn(f"The plugins {twin} and {found} are one object, which acts once: disable one of them.")
         return plugins, refused
 
     def _describe(self, plugin: object, name: str | None, source: Source, taken: Sequence[str] = ()) -> Plugin:
@@ -256,8 +261,7 @@ class Plugins:
 
     @staticmethod
     def _is_meant(name: str, plugin: Plugin) -> bool:
-        qualified = f"{plugin.distribution}:{plugin.entry_name}"
-        return name in (plugin.name, plugin.entry_name, qualified)
+        return name == plugin.name or is_meant(name, plugin.distribution or "", plugin.entry_name or "")
 
     def _discovered(self) -> tuple[PluginEntry, ...]:
         if self._entries is None:

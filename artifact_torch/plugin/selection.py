@@ -93,8 +93,13 @@ def is_strict() -> bool:
     return os.environ.get(STRICT_VARIABLE, "") not in ("", "0")
 
 
-def _means(name: str, entry: PluginEntry) -> bool:
-    distribution, colon, entry_name = name.rpartition(":")
+def is_meant(name: str, distribution: str, entry_name: str) -> bool:
+    """Whether a name that a user wrote is that of an entry, of its distribution, or ``distribution:name``."""
+    first, colon, second = name.rpartition(":")
     if colon:
-        return entry_name == entry.name and normalized(distribution) == normalized(entry.distribution)
-    return name == entry.name or normalized(name) == normalized(entry.distribution)
+        return second == entry_name and normalized(first) == normalized(distribution)
+    return name == entry_name or normalized(name) == normalized(distribution)
+
+
+def _means(name: str, entry: PluginEntry) -> bool:
+    return is_meant(name, entry.distribution, entry.name)

@@ -17,7 +17,7 @@ import torch
 from artifact_torch.config import validated_options
 from artifact_torch.core.model import Model
 from artifact_torch.core.options import Options
-from artifact_torch.errors import ArtifactTorchError, UsageError
+from artifact_torch.errors import ArtifactTorchError, DivergedError, MissingLossError, UsageError
 from artifact_torch.parameters import parameters_of
 from artifact_torch.plugin.discovery import PluginEntry
 from artifact_torch.plugin.inspection import Problem, location_of, marked_functions, problems_of
@@ -53,6 +53,8 @@ def _readable(subject: Subject) -> Generator[None]:
     except UsageError as error:
         more = "" if subject.acts_once_installed else f" If other parameters suit it, {subject.remedy}"
         raise NotJudged(f"{subject} refuses to work with the tiny model: {error}{more}") from error
+    except (DivergedError, MissingLossError) as error:  # which the tiny model alone never gives cause for
+        raise ContractError(f"{subject} breaks the training of the tiny model: {error}") from error
     except ArtifactTorchError as error:
         raise ContractError(str(error)) from error
     except (Exception, SystemExit) as error:
@@ -71,12 +73,16 @@ def _signatures(subject: Subject) -> None:
     component = cast("type[Any]", subject.loaded)
     problems = list(_problems_of_constructor(component))
     if not issubclass(component, Model):  # a model has no hooks
-        try:
-            instance = subject.built(subject.given())
-        except (ContractError, NotJudged):  # which is for the check of the construction
-            instance = object.__new__(component)
-        problems += problems_of(instance)
+        problems += _problems_of_hooks(subject)
     subject.refuse(problems)
+
+
+def _problems_of_hooks(subject: Subject) -> list[Problem]:
+    with contextlib.suppress(ContractError, NotJudged):  # which the check of the construction tells
+        return problems_of(subject.built(subject.given()))
+    with contextlib.suppress(Exception):  # a base class may miss what its constructor sets
+        return problems_of(subject.loaded.__new__(subject.loaded))
+    return []
 
 
 def _problems_of_constructor(component: type[Any]) -> Iterator[Problem]:
@@ -117,7 +123,7 @@ def _pickling(subject: Subject) -> None:
         raise ContractError(
             f"{subject} cannot be pickled ({reason_of(error)}): make what stands in the way when training starts, and "
             "not in the constructor."
-        ) from error
+        ) from None
     hooks = [{marked.hook for marked in marked_functions(each)} for each in (component, copy)]
     if type(copy) is not type(component) or hooks[0] != hooks[1]:
         raise ContractError(
@@ -193,8 +199,9 @@ def _options(subject: Subject) -> None:
         judged = True
         try:
             # A default is taken as it is; it is held against its type only when somebody writes it down.
-            defaults = validated_options(options, {}, source=subject.entry.source, section=section).model_dump()
-            validated_options(options, defaults, source=subject.entry.source, section=section)
+            defaults = validated_options(options, {}, source=subject.entry.source, section=section)
+            written = defaults.model_dump(warnings=False)
+            validated_options(options, written, source=subject.entry.source, section=section)
         except UsageError as error:
             raise ContractError(f"{subject} refuses its own defaults: {error}") from error
     if not judged:

@@ -95,7 +95,7 @@ class Subject:
             raise ContractError(
                 f"{self} has a parameter of a type that no value in a configuration has ({reason_of(error)}): take "
                 "numbers, texts, booleans, and lists and dictionaries of them."
-            ) from error
+            ) from None
         return {name: field.annotation for name, field in fields.items() if field.is_required()}
 
     def given(self) -> Mapping[str, Any]:
@@ -126,7 +126,7 @@ class Subject:
         try:
             read = json.loads(json.dumps(given))
         except (TypeError, ValueError) as error:
-            raise ContractError(f"The parameters given for {section} are not JSON values: {error}.") from error
+            raise ContractError(f"The parameters given for {section} are not JSON values: {error}.") from None
         self.required()
         try:
             return component(**validated_parameters(component, read, source=self.entry.source, section=section))

@@ -23,9 +23,8 @@ def check_state(subject: Subject) -> None:
     whole = TrialTrainer(subject.fresh())
     whole_result = whole.train()
     assert whole.checkpoint is not None  # it is written in the first epoch, before anybody can ask to stop
-    if subject.acts_once_installed:
-        # It is one object in this process: what it still has of the first training must not pass for what it loads.
-        TrialTrainer(subject.fresh(), epochs=1).train()
+    # A hook plugin is one object in this process, and still has what it had at the end. The first training has gone on
+    # after the checkpoint, so that this does not pass for what it loads.
     resumed = TrialTrainer(subject.fresh())
     resumed.load_checkpoint(whole.checkpoint)
     saved, loaded = _plugin_state(whole, whole.checkpoint), _plugin_state(resumed, resumed.save_checkpoint())
@@ -67,25 +66,38 @@ def check_neutrality(subject: Subject) -> None:
     without = TrialTrainer()
     without.train()
     trained = TrialTrainer(component)
-    trained.train()
-    if trained.plugins.warnings:
-        raise ContractError(" ".join(trained.plugins.warnings))
+    try:
+        trained.train()
+    except Exception:
+        _compare_epochs(subject, trained, without)  # what differed before says more than the failure that came of it
+        raise
+    _compare_epochs(subject, trained, without)
     if len(trained.snapshots) > len(without.snapshots):
         raise ContractError(
             f"{subject} trains for more epochs than the trainer was told to: leave trainer.epochs alone."
         )
-    pairs = list(zip(trained.snapshots, without.snapshots, strict=False))  # a stopper may end it sooner
-    pairs.append((Snapshot.of(trained), pairs[-1][1]))  # nothing may change once the last epoch is done
-    for ours, theirs in pairs:
-        difference = first_difference(ours.surroundings, theirs.surroundings) or first_difference(
-            ours.learnt(theirs), theirs.learnt(ours)
+    last = without.snapshots[len(trained.snapshots) - 1]
+    _compare(subject, Snapshot.of(trained), last)  # nothing may change once the last epoch is done
+
+
+def _compare_epochs(subject: Subject, trained: TrialTrainer, without: TrialTrainer) -> None:
+    if trained.plugins.warnings:
+        raise ContractError(" ".join(trained.plugins.warnings))
+    for ours, theirs in zip(trained.snapshots, without.snapshots, strict=False):  # a stopper may end training sooner
+        _compare(subject, ours, theirs)
+
+
+def _compare(subject: Subject, ours: Snapshot, theirs: Snapshot) -> None:
+    """Refuse a plugin with which training stands elsewhere than without it."""
+    difference = first_difference(ours.surroundings, theirs.surroundings) or first_difference(
+        ours.learnt(theirs), theirs.learnt(ours)
+    )
+    if difference:
+        raise ContractError(
+            f"{subject} changes training: after epoch {ours.epoch}, {difference.where} is {difference.one} with it and "
+            f"{difference.other} without it. Leave batches, gradients, weights and global state alone and draw from a "
+            "generator of its own, or declare changes_training = True."
         )
-        if difference:
-            raise ContractError(
-                f"{subject} changes training: after epoch {ours.epoch}, {difference.where} is {difference.one} with it "
-                f"and {difference.other} without it. Leave batches, gradients, weights and global state alone and draw "
-                "from a generator of its own, or declare changes_training = True."
-            )
 
 
 def _plugin_state(trainer: TrialTrainer, checkpoint: Path) -> object:

@@ -83,7 +83,7 @@ class Snapshot:
             {
                 **{f"the mode of {name}": mode for name, mode in modes.items()},
                 "the default dtype": str(torch.get_default_dtype()),
-                "gradients": "on" if torch.is_grad_enabled() else "off",
+                "the grad mode": "on" if torch.is_grad_enabled() else "off",
                 **{f"the random state of {name}": _digest(random_state[name]) for name in ("python", "numpy", "torch")},
             },
         )

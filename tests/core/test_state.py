@@ -205,7 +205,7 @@ def test_state_of_an_absent_plugin_is_an_error_unless_it_may_be_left_out(tmp_pat
         trainer.load_checkpoint(saved)
     with caplog.at_level(logging.WARNING):
         trainer.load_checkpoint(saved, allow_plugin_drift=True)
-    assert "have state in it that is left out: 'Momentum'" in caplog.text
+    assert "with state of plugins that is left out here: 'Momentum'" in caplog.text
 
 
 # A checkpoint that does not fit.

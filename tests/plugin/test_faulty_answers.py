@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from artifact_torch import CheckpointError, PluginError, ValidationRoutine
 from artifact_torch.testing import tiny_loader
@@ -76,23 +77,20 @@ def test_an_answer_of_the_wrong_type_is_refused(install_plugin, make_trainer, ho
     )
 
 
+NO_NUMBERS = {"'high'": "high", "None": None, "[1.0]": [1.0], "torch.zeros(2)": torch.zeros(2)}
+
+
 @pytest.mark.parametrize("hook", ["log_batch_metrics", "log_epoch_metrics"])
-@pytest.mark.parametrize(
-    ("value", "reason"),
-    [
-        ("'high'", "could not convert string to float: 'high'"),
-        ("None", "float() argument must be a string or a real number, not 'NoneType'"),
-        ("[1.0]", "float() argument must be a string or a real number, not 'list'"),
-        ("torch.zeros(2)", "a Tensor with 2 elements cannot be converted to Scalar"),
-    ],
-)
-def test_a_metric_that_is_not_one_number_is_refused_by_name(install_plugin, make_trainer, hook, value, reason):
-    install_plugin(ANSWERING.format(hook=hook, answer=f"{{'speed': {value}}}"))
+@pytest.mark.parametrize(("written", "value"), NO_NUMBERS.items(), ids=NO_NUMBERS)
+def test_a_metric_that_is_not_one_number_is_refused_by_name(install_plugin, make_trainer, hook, written, value):
+    install_plugin(ANSWERING.format(hook=hook, answer=f"{{'speed': {written}}}"))
     with pytest.raises(PluginError) as error:
         live(make_trainer)
+    with pytest.raises((TypeError, ValueError, RuntimeError)) as reason:
+        float(value)
     assert str(error.value) == (
         f"The plugin 'faulty' (acme-faulty 1.0) returned 'speed' from {hook} with a value that is not one number: "
-        f"{reason}."
+        f"{reason.value}."
     )
 
 

@@ -53,6 +53,14 @@ PLACES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _figures():
+    yield
+    from matplotlib import pyplot
+
+    pyplot.close("all")  # of a validation that failed before its plots were tracked
+
+
 class EveryKind(ValidationRoutine):
     """Gives one artifact of each kind."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 
@@ -58,11 +59,12 @@ def test_the_entry_points_of_an_unrelated_distribution_may_be_malformed(
 ):
     install("a-malformed", {})
     (tmp_path / "site" / "a_malformed-1.0.dist-info" / "entry_points.txt").write_bytes(content)
-    for number in range(5):  # one description must not be taken for that of another
+    numbers = range(10, 50)  # many, so that a description that is taken for that of another is seen
+    for number in numbers:
         install_plugin(GREETING.format(name="x"), f"acme-{number}", name=f"x{number}", version=f"{number}.0")
-    rows, told = listed(capsys, *(f"acme-{number}" for number in range(5)), "artifact-torch-stoppers")
+    rows, told = listed(capsys, *(f"acme-{number}" for number in numbers), "artifact-torch-stoppers")
     assert [row for row in rows if row[0].startswith("acme")] == [
-        (f"acme-{number}", f"x{number}", f"{number}.0", "installed", "") for number in range(5)
+        (f"acme-{number}", f"x{number}", f"{number}.0", "installed", "") for number in numbers
     ]
     assert {row[1] for row in rows} >= {"patience", "max_epochs"}
     assert told == ""
@@ -142,6 +144,33 @@ def test_a_distribution_that_is_found_twice_acts_once(install_plugin, monkeypatc
     trainer = make_trainer(epochs=1, use_installed_plugins=True)
     trainer.train()
     assert list(trainer.epoch_scores) == ["train/loss", "train/first"]
+
+
+def test_a_name_that_a_distribution_declares_twice_is_the_first_one(install, tmp_path, warned, make_trainer):
+    install("acme-faulty", {}, acme_first=GREETING.format(name="first"), acme_second="raise AssertionError")
+    folder = tmp_path / "site" / "acme_faulty-1.0.dist-info"
+    (folder / "entry_points.txt").write_text("[artifact_torch.plugins]\nsame = acme_first\nsame = acme_second\n")
+    assert warned() == []
+    assert make_trainer(use_installed_plugins=True).plugins.names() == ["same"]
+
+
+def test_one_object_that_two_distributions_provide_acts_once(install, install_plugin, warned, make_trainer):
+    install_plugin(GREETING.format(name="x"), "acme-tools", name="old")
+    install("beta-tools", {"artifact_torch.plugins": {"new": "acme_tools"}}, version="2.0")
+    assert warned() == [
+        "The plugins 'old' (acme-tools 1.0) and 'new' (beta-tools 2.0) are one object, which acts once: disable one of "
+        "them."
+    ]
+    assert make_trainer(use_installed_plugins=True).plugins.names() == ["old"]
+
+
+def test_a_module_that_is_chosen_and_installed_acts_once(install_plugin, warned):
+    install_plugin(GREETING.format(name="x"), "acme-tools")
+    module = importlib.import_module("acme_tools")
+    assert warned(callbacks=[module]) == [
+        "The plugins 'acme_tools' (acme-tools 1.0) and 'faulty' (acme-tools 1.0) are one object, which acts once: "
+        "disable one of them."
+    ]
 
 
 def test_a_folder_that_is_on_the_path_twice_is_no_conflict(install_plugin, monkeypatch, tmp_path, warned):
