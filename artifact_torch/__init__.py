@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from artifact_torch.core.data import DataSplit as DataSplit
     from artifact_torch.core.data import InMemoryDataLoader as InMemoryDataLoader
     from artifact_torch.core.data import IterableDataset as IterableDataset
+    from artifact_torch.core.interruption import Interrupted as Interrupted
     from artifact_torch.core.model import GenerationParams as GenerationParams
     from artifact_torch.core.model import GenerativeModel as GenerativeModel
     from artifact_torch.core.model import Model as Model
@@ -95,6 +96,7 @@ __getattr__, __dir__ = lazy_attributes(
         "GenerationParams": "artifact_torch.core.model",
         "GenerativeModel": "artifact_torch.core.model",
         "InMemoryDataLoader": "artifact_torch.core.data",
+        "Interrupted": "artifact_torch.core.interruption",
         "IterableDataset": "artifact_torch.core.data",
         "LoaderCallback": "artifact_torch.core.callback",
         "MissingLossError": "artifact_torch.errors",

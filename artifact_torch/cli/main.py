@@ -85,7 +85,7 @@ def artifact_torch() -> None:
     """Train PyTorch models with plugins, validate them with artifact-core, keep every result.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, configuration or data, 3 the loss diverged, 4 a plugin is missing or
-    broken, 130 interrupted.
+    broken, 130 interrupted (Ctrl-C), 143 asked to stop (SIGTERM).
     """
 
 
@@ -109,9 +109,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         end = "" if sentence.endswith((".", "?", "!")) else "."
         click.secho(f"Error: {sentence}{end}", fg="red", err=True)
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        click.secho("Interrupted.", fg="red", err=True)
-        sys.exit(_INTERRUPTED)
+    except (KeyboardInterrupt, click.Abort) as raised:
+        error = raised.__cause__ or raised  # click turns an interruption into an abortion
+        record = getattr(error, "artifact_torch_run", None)
+        more = "" if record is None else f" Go on with: artifact-torch resume {record.parent}"
+        click.secho(f"Interrupted.{more}", fg="red", err=True)
+        sys.exit(getattr(error, "exit_code", _INTERRUPTED))
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone: nothing is left to say
         sys.exit(1)

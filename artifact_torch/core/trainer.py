@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal
+from typing import Any, Generic, Literal, NoReturn
 
 import pandas as pd
 import torch
@@ -20,6 +20,7 @@ from artifact_torch.core.checkpoint import CheckpointStore, read_state
 from artifact_torch.core.components import chosen_components
 from artifact_torch.core.data import BatchLoader, DataSplit
 from artifact_torch.core.device import resolve_device
+from artifact_torch.core.interruption import Interrupted, SignalWatch
 from artifact_torch.core.lifecycle import guarded_run, record_times
 from artifact_torch.core.loss import EpochLoss, training_loss
 from artifact_torch.core.metrics import MetricHistory, merge_metrics
@@ -161,6 +162,7 @@ class Trainer(Generic[InputT, OutputT]):
         self.stop_reason = ""
         self._run = run
         self._clock = time.monotonic()
+        self._signals = SignalWatch()
         self.plugins = Plugins(plugins, self, time_share=plugin_time_share)
         chosen = chosen_components(self.plugins.selection, callbacks=callbacks, stoppers=stoppers, trackers=trackers)
         self.plugins.set_up(chosen, installed=use_installed_plugins)
@@ -174,12 +176,17 @@ class Trainer(Generic[InputT, OutputT]):
 
         After ``load_checkpoint``, training goes on from where the checkpoint was written.
 
+        SIGINT (Ctrl-C) and SIGTERM let the batch or the epoch's validation be finished, save a checkpoint in the run
+        directory and end the run as interrupted; a second signal ends it at once. A program that handles these signals
+        itself keeps its own handlers.
+
         Raises:
+            Interrupted: a signal came; it is a ``KeyboardInterrupt``.
             MissingLossError: the model's output holds no scalar loss.
             DivergedError: the loss became NaN or infinite.
         """
         self._clock = time.monotonic()
-        with guarded_run(self):
+        with self._signals.watching(), guarded_run(self):
             while not (reason := self._reason_to_stop()):
                 self.plugins.watch()
                 if self.state.begin_epoch():
@@ -190,7 +197,11 @@ class Trainer(Generic[InputT, OutputT]):
                     self.state.epoch, start=self.state.step_in_epoch, device=self.device
                 ):
                     self._train_one_batch(batch)
+                    if self._signals.received is not None:
+                        self._save_and_stop(self._signals.received)
                 self._complete_epoch()
+                if self._signals.received is not None:
+                    self._save_and_stop(self._signals.received)
             self._finish(reason)
         return TrainingResult(reason, self.state.epochs_completed, self.state.step, self.state.seconds, self.run.path)
 
@@ -358,6 +369,13 @@ class Trainer(Generic[InputT, OutputT]):
         self.stop_reason = reason
         self.track_file("model", self.model.save(self.run.model_path))
         self._count_seconds()
+
+    def _save_and_stop(self, signal_number: int) -> NoReturn:
+        try:
+            logger.warning("Interrupted: training can go on from %s.", self.save_checkpoint())
+        except OSError as error:
+            logger.warning("Interrupted, and the state cannot be saved (%s): earlier checkpoints stay.", error)
+        raise Interrupted(signal_number)
 
     def _validate_once(self) -> None:
         if self.validation.has_work and self.state.validated_step != self.state.step:

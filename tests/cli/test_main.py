@@ -167,9 +167,9 @@ def test_an_interrupted_training_has_its_exit_code_and_the_run_is_recorded_as_in
     finally:
         signal.signal(signal.SIGINT, before)
     shown = capsys.readouterr()
-    assert shown.err.endswith("Interrupted.\n")
-    assert not shown.out
     (record,) = runs.glob("default/*/run.json")
+    assert shown.err.endswith(f"Interrupted. Go on with: artifact-torch resume {record.parent}\n")
+    assert not shown.out
     assert json.loads(record.read_text())["status"] == "interrupted"
     assert not list(runs.glob("default/*/synthetic.csv"))
 
