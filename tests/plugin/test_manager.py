@@ -86,9 +86,7 @@ def test_a_refused_plugin_takes_no_part(bad):
 
 def test_an_object_is_registered_once():
     recorder = HookRecorder()
-    with pytest.raises(
-        PluginError, match="'HookRecorder_2' cannot be used: it is registered already, as 'HookR"
-    ):
+    with pytest.raises(PluginError, match="'HookRecorder_2' cannot be used: it is registered already, as 'HookR"):
         plugins_of(recorder, recorder)
 
 
