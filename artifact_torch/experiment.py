@@ -14,6 +14,7 @@ from typing import Any, cast
 from artifact_torch.config import ExperimentConfig, parse_config, validated_options, validated_parameters
 from artifact_torch.core.artifact_group import ArtifactGroup, TrainerParts
 from artifact_torch.core.callback import Callback
+from artifact_torch.core.components import built_component
 from artifact_torch.core.model import GenerationParams, Model, load_model
 from artifact_torch.core.random_state import seed_everything
 from artifact_torch.core.run import RunDirectory
@@ -309,7 +310,10 @@ def _components(
                 broken.append(str(error))
                 continue
             checked = validated_parameters(component, parameters, source=source, section=f"{kind}.{name}")
-            components[kind].append(component(**checked))
+            try:
+                components[kind].append(built_component(kind, name, component, checked))
+            except PluginError as error:
+                broken.append(str(error))
     if broken:
         raise PluginError("\n".join(broken))
     return components

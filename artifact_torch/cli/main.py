@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone: nothing is left to say
         sys.exit(1)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         failed = getattr(error, "artifact_torch_plugin", None)
         if failed is None:
             raise

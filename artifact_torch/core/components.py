@@ -10,11 +10,13 @@ from artifact_torch.core.callback import Callback
 from artifact_torch.core.run import RunDirectory
 from artifact_torch.core.stopper import EarlyStopper
 from artifact_torch.core.tracker import Tracker
-from artifact_torch.errors import PluginError, UsageError
+from artifact_torch.errors import ArtifactTorchError, PluginError, UsageError
+from artifact_torch.plugin.discovery import SINGULAR
+from artifact_torch.plugin.loading import place_of, reason_of
 from artifact_torch.plugin.registry import registry
 from artifact_torch.plugin.selection import PluginSelection
 
-__all__ = ["TrainerOptions", "chosen_components"]
+__all__ = ["TrainerOptions", "built_component", "chosen_components"]
 
 
 class TrainerOptions(TypedDict, total=False):
@@ -51,6 +53,24 @@ def chosen_components(selection: PluginSelection, **given: Sequence[object]) -> 
     return chosen
 
 
+def built_component(kind: str, name: str, component: type, parameters: Mapping[str, Any]) -> object:
+    """A component of its parameters.
+
+    Raises:
+        UsageError: as the component itself refuses its parameters.
+        PluginError: it fails in another way; the message says where.
+    """
+    try:
+        return component(**parameters)
+    except ArtifactTorchError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"The {SINGULAR[kind]} {name!r} cannot be built: {reason_of(error)}{place_of(error)}. Repair "
+            f"{component.__module__}.{component.__qualname__}."
+        ) from error
+
+
 def _built(kind: str, name: str, selection: PluginSelection) -> object:
     component = registry.get(kind, name, selection)
     try:
@@ -59,4 +79,4 @@ def _built(kind: str, name: str, selection: PluginSelection) -> object:
         raise UsageError(
             f"{kind}=[{name!r}]: it needs parameters ({error}): pass an object, {component.__qualname__}(...)."
         ) from error
-    return component()
+    return built_component(kind, name, component, {})

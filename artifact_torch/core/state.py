@@ -101,7 +101,11 @@ def _classes(trainer: Trainer) -> dict[str, str | None]:
 
 def _restore_plugins(trainer: Trainer, saved: Mapping[str, Any]) -> None:
     for name, plugin_state in saved.items():
-        trainer.hooks.call_one(name, CheckpointHooks.on_load_checkpoint, trainer=trainer, state=plugin_state)
+        taken = trainer.hooks.call_one(name, CheckpointHooks.on_load_checkpoint, trainer=trainer, state=plugin_state)
+        if not taken and name in trainer.plugins.names():
+            trainer.plugins.warn(
+                f"The checkpoint holds state of the plugin {name!r}, which has no on_load_checkpoint: it was left out."
+            )
 
 
 def _load(what: str, load: Any, state: Any) -> None:

@@ -193,6 +193,7 @@ class Trainer(Generic[InputT, OutputT]):
                     self.epoch_loss = EpochLoss()
                     self._execute_epoch_preprocessing()
                 self._dispatch.resolve()
+                self.plugins.remember_modes()
                 for batch in self.train_loader.batches(
                     self.state.epoch, start=self.state.step_in_epoch, device=self.device
                 ):
@@ -326,6 +327,8 @@ class Trainer(Generic[InputT, OutputT]):
 
     def _train_one_batch(self, batch: InputT) -> None:
         self._execute_batch_preprocessing(batch)
+        if not self.model.training:
+            self.plugins.put_back_modes()
         output = self.model(batch)
         loss = training_loss(output, self.model)
         self.epoch_loss.add(loss)  # first, so that on the CPU no step is made with a loss that is not finite

@@ -7,7 +7,7 @@ watched for the rest of the epoch. Wrappers are not watched, for what they do is
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,8 @@ class Audit:
         self._warn = warn
         self._watched = watched
         self._told: set[tuple[str, str]] = set()
+        self._told_modes = False
+        self._modes: list[tuple[nn.Module, bool]] = []
 
     def watching(self, each: HookFunction) -> Callable[..., Any]:
         """A function that calls an implementation once and compares what was before with what is after."""
@@ -63,6 +65,22 @@ class Audit:
                     self._watched()
 
         return call
+
+    def remember_modes(self) -> None:
+        """Take the modes of the model as they are as those that an epoch's batches are meant to have."""
+        self._modes = [(module, module.training) for module in self._model().modules()]
+
+    def put_back_modes(self, suspects: Sequence[str]) -> None:
+        """Put back the remembered modes, which ``suspects`` may have changed in a call that was not watched."""
+        changed = [(module, training) for module, training in self._modes if module.training != training]
+        for module, training in changed:
+            module.training = training
+        if changed and not self._told_modes:
+            self._told_modes = True
+            self._warn(
+                "The model was left in evaluation mode between two batches, which was put back. It was one of the "
+                f"plugins {', '.join(suspects)}, or what the trainer itself calls. {_RESTORED}"
+            )
 
     def _look(self) -> _Surroundings:
         import numpy as np

@@ -39,6 +39,13 @@ JOINED = frozenset(
 )
 """The hooks of which all answers are taken, as a list."""
 
+BATCH_HOOKS = (
+    "execute_batch_preprocessing",
+    "on_before_optimizer_step",
+    "log_batch_metrics",
+    "execute_batch_postprocessing",
+)
+
 STATE_HOOKS = ("on_save_checkpoint", "on_load_checkpoint")
 
 _parser = pluggy.PluginManager(PROJECT)

@@ -140,13 +140,13 @@ def _default_dtype_kept(message: str, warn: Callable[[str], None]) -> Generator[
 
 
 def place_of(error: BaseException) -> str:
-    """`` (file:line)`` of where a plugin failed, or nothing where that is in the import machinery or ours."""
+    """`` (file:line)`` of the line of a plugin's own that failed, whatever it called there; empty if none did."""
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({error.filename}:{error.lineno})"
-    ours = str(Path(__file__).parent)
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if "importlib" not in frame.filename and not frame.filename.startswith(ours)
-    ]
-    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    system = str(Path(__file__).parent)
+    core = str(Path(__file__).parent.parent)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    called = max((number for number, frame in enumerate(frames) if frame.filename.startswith(system)), default=-1)
+    theirs = [frame for frame in frames[called + 1 :] if not frame.filename.startswith(core)]
+    own = [frame for frame in theirs if frame.filename == theirs[0].filename]
+    return f" ({own[-1].filename}:{own[-1].lineno})" if own else ""

@@ -15,7 +15,15 @@ from artifact_torch.plugin.audit import Audit
 from artifact_torch.plugin.calling import Calls, HookFunction, Plugin, Source, position_of, positional
 from artifact_torch.plugin.discovery import CORE, PluginEntry, conflicting, discover, distribution_info
 from artifact_torch.plugin.hooks import Hooks
-from artifact_torch.plugin.inspection import HOOKS, SPECIFIED, MarkedFunction, marked_functions, problems_of, refusal
+from artifact_torch.plugin.inspection import (
+    BATCH_HOOKS,
+    HOOKS,
+    SPECIFIED,
+    MarkedFunction,
+    marked_functions,
+    problems_of,
+    refusal,
+)
 from artifact_torch.plugin.ledger import DEFAULT_TIME_SHARE, PluginTime, TimeLedger
 from artifact_torch.plugin.loading import load_plugin
 from artifact_torch.plugin.markers import PROJECT, hookimpl
@@ -154,6 +162,22 @@ class Plugins:
         self.ledger.begin_epoch()
         for each in self.hooks.all_functions():
             each.watched = True
+
+    def remember_modes(self) -> None:
+        """Take the model's modes as those of the epoch that begins; to be called before its first batch."""
+        if self.calls.audit is not None:
+            self.calls.audit.remember_modes()
+
+    def put_back_modes(self) -> None:
+        """Put the model back in the modes that it had before the first batch, if a plugin may have changed them.
+
+        Where one takes part that says it changes training, or none is called for batches, they are what is meant.
+        """
+        functions = [each for hook in BATCH_HOOKS for each in self.hooks.functions(hook)]
+        called = {each.plugin.name: each.plugin for each in functions}
+        if self.calls.audit is None or not called or any(plugin.changes_training for plugin in called.values()):
+            return
+        self.calls.audit.put_back_modes([str(plugin) for plugin in called.values()])
 
     def close_ledger(self, epoch: int) -> list[PluginTime]:
         """What plugins took since the last time, for an epoch; warns of one that took too large a share of it."""

@@ -72,6 +72,50 @@ def test_a_plugin_that_fails_in_a_hook_is_one_sentence_that_says_whose_and_where
     assert "In the plugin 'Failing' (speedo 1.0), hook execute_epoch_preprocessing, epoch 1" in written["traceback"]
 
 
+LEAVING = """
+import sys
+
+from artifact_torch import Callback, hookimpl
+
+
+class Leaving(Callback):
+    @hookimpl
+    def execute_epoch_preprocessing(self):
+        sys.exit(0)
+"""
+
+UNBUILT = """
+from artifact_torch import Callback
+
+
+class Unbuilt(Callback):
+    def __init__(self) -> None:
+        self.size = 1 / 0
+"""
+
+
+def test_a_plugin_that_leaves_the_program_is_named(table, tmp_path, install, capsys):
+    install("leaver", {"artifact_torch.callbacks": {"leave": "leave_for_test:Leaving"}}, leave_for_test=LEAVING)
+    options = ["--set", "callbacks.leave={}", "--set", "training.standard_callbacks=false", *FEW]
+    assert exit_code("train", "--data", table, "--runs", tmp_path / "runs", *options) == 4
+    (record,) = tmp_path.glob("runs/default/*/run.json")
+    assert capsys.readouterr().err == (
+        "Error: The plugin 'Leaving' (leaver 1.0) failed in execute_epoch_preprocessing, epoch 1, step 0: SystemExit: "
+        f"0 ({tmp_path}/site/leave_for_test.py:10). The traceback is in {record}.\n"
+    )
+
+
+def test_a_component_that_cannot_be_built_is_named(table, tmp_path, install, capsys):
+    install("unbuilt", {"artifact_torch.callbacks": {"unbuilt": "unbuilt_for_test:Unbuilt"}}, unbuilt_for_test=UNBUILT)
+    assert exit_code("train", "--data", table, "--runs", tmp_path / "runs", "--set", "callbacks.unbuilt={}", *FEW) == 4
+    told = capsys.readouterr().err
+    assert told == (
+        "Error: The callback 'unbuilt' cannot be built: ZeroDivisionError: division by zero "
+        f"({tmp_path}/site/unbuilt_for_test.py:7). Repair unbuilt_for_test.Unbuilt.\n"
+    )
+    assert not (tmp_path / "runs").exists()
+
+
 def test_all_that_is_wrong_with_chosen_plugins_is_told_before_training(table, tmp_path, install, capsys):
     callbacks = {"artifact_torch.callbacks": {"wrong": "wrong_for_test:Wrong", "lost": "lost_for_test:Lost"}}
     install("mistaken", callbacks, wrong_for_test=WRONG)

@@ -187,3 +187,48 @@ def test_a_well_behaved_plugin_changes_nothing_in_what_is_learnt(install_plugin,
     assert together.plugins.warnings == []
     assert together.epoch_scores.equals(alone.epoch_scores)
     assert all(map(torch.equal, together.model.parameters(), alone.model.parameters()))
+
+
+FORGETFUL = "trainer.model.eval() if trainer.state.step in (2, 6) else None"
+
+
+def test_evaluation_mode_that_a_later_batch_leaves_is_put_back_before_the_next(manners):
+    assert manners(FORGETFUL, "execute_batch_postprocessing") == [
+        "The model was left in evaluation mode between two batches, which was put back. It was one of the plugins "
+        "'faulty' (acme-faulty 1.0), or what the trainer itself calls. Put back what a hook changes, or declare "
+        "changes_training = True."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("declared", "after"), [("", [True, True, True, True]), ("changes_training = True", [True, True, False, False])]
+)
+def test_a_later_batch_trains_in_the_mode_that_is_meant(install_plugin, make_trainer, declared, after):
+    hook, arguments = "execute_batch_postprocessing", "trainer"
+    install_plugin(DOING.format(body=FORGETFUL, hook=hook, arguments=arguments, declared=declared))
+    modes = []
+
+    class Look:
+        changes_training = declared != ""
+
+        @hookimpl
+        def on_before_optimizer_step(self, trainer):
+            modes.append(trainer.model.training)
+
+    make_trainer(epochs=1, callbacks=[Look()], use_installed_plugins=True).train()
+    assert modes == after
+
+
+def test_a_trainer_that_trains_in_evaluation_mode_itself_is_left_alone(install_plugin, make_trainer):
+    install_plugin(DOING.format(body="pass", hook="execute_batch_postprocessing", arguments="", declared=""))
+    trainer = make_trainer(epochs=1, use_installed_plugins=True)
+    preprocessing = type(trainer)._execute_epoch_preprocessing
+
+    class Frozen(type(trainer)):
+        def _execute_epoch_preprocessing(self):
+            preprocessing(self)
+            self.model.eval()
+
+    trainer.__class__ = Frozen
+    trainer.train()
+    assert trainer.plugins.warnings == []
