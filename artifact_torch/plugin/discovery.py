@@ -9,6 +9,7 @@ import contextlib
 import functools
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,8 +19,6 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 import importlib_metadata
-
-from artifact_torch.plugin.selection import PluginSelection, normalized
 
 logger = logging.getLogger("artifact_torch")
 
@@ -122,6 +121,11 @@ def discover(kind: str | None = None) -> tuple[PluginEntry, ...]:
     return tuple(entry for entry in _installed(_path_state()) if kind in (None, entry.kind))
 
 
+def normalized(name: str) -> str:
+    """A distribution's name in the one spelling that all its spellings have in common (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def _path_state() -> tuple[tuple[str, int], ...]:
     """The folders of the path, with the time at which something was last added to or removed from each."""
     state: list[tuple[str, int]] = []
@@ -167,22 +171,6 @@ def distribution_info(name: str) -> DistributionInfo | None:
         return _described(importlib_metadata.distribution(name))
     except importlib_metadata.PackageNotFoundError:
         return None
-
-
-def conflicting(entries: Iterable[PluginEntry], selection: PluginSelection | None = None) -> frozenset[PluginEntry]:
-    """The entries whose kind and name are declared a second time by something else that is not switched off."""
-    claims: dict[tuple[str, str], list[PluginEntry]] = {}
-    for entry in entries:
-        if selection is None or not selection.disabled(entry):
-            claims.setdefault((entry.kind, entry.name), []).append(entry)
-    return frozenset(entry for claim in claims.values() if len(claim) > 1 for entry in claim)
-
-
-def providing(component: object) -> PluginEntry | None:
-    """An entry of the distribution whose package defines a class or an object's class, or None; imports nothing."""
-    defined = component if isinstance(component, type) else type(component)
-    package = defined.__module__.partition(".")[0]
-    return next((entry for entry in discover() if entry.module == package), None)
 
 
 def _entry_points() -> Iterator[importlib_metadata.EntryPoint]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import sys
 import traceback
@@ -11,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from artifact_torch.errors import PluginError
-from artifact_torch.plugin.discovery import CORE, SINGULAR, PluginEntry, conflicting
+from artifact_torch.plugin.discovery import CORE, SINGULAR, PluginEntry
 from artifact_torch.plugin.inspection import marked_functions, problems_of, refusal, refuse
-from artifact_torch.plugin.selection import PluginSelection
+from artifact_torch.plugin.selection import PluginSelection, conflicting
 
 logger = logging.getLogger("artifact_torch")
 
@@ -148,5 +149,7 @@ def place_of(error: BaseException) -> str:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
     called = max((number for number, frame in enumerate(frames) if frame.filename.startswith(system)), default=-1)
     theirs = [frame for frame in frames[called + 1 :] if not frame.filename.startswith(core)]
+    # In an import, what stands before the module's own line belongs to whoever imports: tools put their own machinery in.
+    theirs = list(itertools.dropwhile(lambda frame: frame.name == "exec_module", theirs))
     own = [frame for frame in theirs if frame.filename == theirs[0].filename]
     return f" ({own[-1].filename}:{own[-1].lineno})" if own else ""

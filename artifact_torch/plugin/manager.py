@@ -13,7 +13,7 @@ import pluggy
 from artifact_torch.errors import PluginError
 from artifact_torch.plugin.audit import Audit
 from artifact_torch.plugin.calling import Calls, HookFunction, Plugin, Source, position_of, positional
-from artifact_torch.plugin.discovery import CORE, PluginEntry, conflicting, discover, distribution_info
+from artifact_torch.plugin.discovery import CORE, PluginEntry, discover, distribution_info
 from artifact_torch.plugin.hooks import Hooks
 from artifact_torch.plugin.inspection import (
     BATCH_HOOKS,
@@ -27,7 +27,7 @@ from artifact_torch.plugin.inspection import (
 from artifact_torch.plugin.ledger import DEFAULT_TIME_SHARE, PluginTime, TimeLedger
 from artifact_torch.plugin.loading import load_plugin
 from artifact_torch.plugin.markers import PROJECT, hookimpl
-from artifact_torch.plugin.selection import PluginSelection, is_meant, is_strict
+from artifact_torch.plugin.selection import PluginSelection, conflicting, is_meant, is_strict
 from artifact_torch.plugin.specs import SPECIFICATIONS
 
 if TYPE_CHECKING:

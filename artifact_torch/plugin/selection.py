@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from artifact_torch.errors import UsageError
+from artifact_torch.plugin.discovery import PluginEntry, normalized
 
-if TYPE_CHECKING:
-    from artifact_torch.plugin.discovery import PluginEntry
-
-__all__ = ["PluginSelection", "normalized"]
+__all__ = ["PluginSelection", "conflicting"]
 
 DISABLE_VARIABLE = "ARTIFACT_TORCH_DISABLE"
 STRICT_VARIABLE = "ARTIFACT_TORCH_STRICT_PLUGINS"
@@ -78,9 +74,13 @@ class PluginSelection:
         return self.unknown(dict.fromkeys((*self.disable, *disabled_by_environment())), entries)
 
 
-def normalized(name: str) -> str:
-    """A distribution's name in the one spelling that all its spellings have in common (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+def conflicting(entries: Iterable[PluginEntry], selection: PluginSelection | None = None) -> frozenset[PluginEntry]:
+    """The entries whose kind and name are declared a second time by something else that is not switched off."""
+    claims: dict[tuple[str, str], list[PluginEntry]] = {}
+    for entry in entries:
+        if selection is None or not selection.disabled(entry):
+            claims.setdefault((entry.kind, entry.name), []).append(entry)
+    return frozenset(entry for claim in claims.values() if len(claim) > 1 for entry in claim)
 
 
 def disabled_by_environment() -> tuple[str, ...]:

@@ -12,13 +12,13 @@ from artifact_torch.plugin.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from artifact_torch.testing.contracts import CheckOutcome as CheckOutcome
-    from artifact_torch.testing.contracts import ContractError as ContractError
-    from artifact_torch.testing.contracts import NotApplicable as NotApplicable
-    from artifact_torch.testing.contracts import NotJudged as NotJudged
     from artifact_torch.testing.contracts import checks_of as checks_of
     from artifact_torch.testing.contracts import contract_tests as contract_tests
     from artifact_torch.testing.contracts import outcome_of as outcome_of
     from artifact_torch.testing.contracts import run_check as run_check
+    from artifact_torch.testing.outcomes import ContractError as ContractError
+    from artifact_torch.testing.outcomes import NotApplicable as NotApplicable
+    from artifact_torch.testing.outcomes import NotJudged as NotJudged
     from artifact_torch.testing.parts import HookRecorder as HookRecorder
     from artifact_torch.testing.parts import TinyInput as TinyInput
     from artifact_torch.testing.parts import TinyModel as TinyModel
@@ -29,10 +29,10 @@ __getattr__, __dir__ = lazy_attributes(
     __name__,
     {
         "CheckOutcome": "artifact_torch.testing.contracts",
-        "ContractError": "artifact_torch.testing.contracts",
+        "ContractError": "artifact_torch.testing.outcomes",
         "HookRecorder": "artifact_torch.testing.parts",
-        "NotApplicable": "artifact_torch.testing.contracts",
-        "NotJudged": "artifact_torch.testing.contracts",
+        "NotApplicable": "artifact_torch.testing.outcomes",
+        "NotJudged": "artifact_torch.testing.outcomes",
         "TinyInput": "artifact_torch.testing.parts",
         "TinyModel": "artifact_torch.testing.parts",
         "TinyOutput": "artifact_torch.testing.parts",

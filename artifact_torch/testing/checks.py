@@ -22,7 +22,7 @@ from artifact_torch.parameters import parameters_of
 from artifact_torch.plugin.discovery import PluginEntry
 from artifact_torch.plugin.inspection import Problem, location_of, marked_functions, problems_of
 from artifact_torch.plugin.loading import place_of, reason_of
-from artifact_torch.testing.contracts import ContractError, NotApplicable, NotJudged
+from artifact_torch.testing.outcomes import ContractError, NotApplicable, NotJudged
 from artifact_torch.testing.subject import Subject, presupposed
 from artifact_torch.testing.training_checks import check_neutrality, check_state, check_time_budget
 from artifact_torch.testing.trials import first_difference, surroundings

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from artifact_torch.errors import ArtifactTorchError, PluginError, UsageError
-from artifact_torch.plugin.discovery import SINGULAR, discover, distribution_info
-from artifact_torch.plugin.selection import normalized
+from artifact_torch.errors import ArtifactTorchError, UsageError
+from artifact_torch.plugin.discovery import SINGULAR, discover, distribution_info, normalized
+from artifact_torch.testing.outcomes import ContractError, NotApplicable, NotJudged
 
 if TYPE_CHECKING:
     from artifact_torch.plugin.discovery import PluginEntry
@@ -22,9 +22,6 @@ __all__ = [
     "CHECKS",
     "DEFAULT_TIME_BUDGET",
     "CheckOutcome",
-    "ContractError",
-    "NotApplicable",
-    "NotJudged",
     "checks_of",
     "contract_tests",
     "outcome_of",
@@ -48,18 +45,6 @@ CHECKS: Mapping[str, tuple[str, ...]] = {
 """Kind of plugin -> its checks, in the order in which they are best run."""
 
 Outcome: TypeAlias = Literal["passed", "failed", "not judged", "not applicable"]
-
-
-class ContractError(PluginError):
-    """A plugin does not do what is asked of it; the message says what, where and what to do."""
-
-
-class NotJudged(ArtifactTorchError):  # noqa: N818 - it is no error of anybody's
-    """A check cannot be judged as things are; the message says why, and what would let it."""
-
-
-class NotApplicable(NotJudged):
-    """A check asks for what this plugin says it does not do, or what its sort of plugin has no part in."""
 
 
 @dataclass(frozen=True, slots=True)

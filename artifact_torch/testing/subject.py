@@ -18,7 +18,7 @@ from artifact_torch.plugin.discovery import SINGULAR, PluginEntry
 from artifact_torch.plugin.inspection import Problem, marked_functions, problems_of, refusal
 from artifact_torch.plugin.loading import load_entry, place_of, reason_of
 from artifact_torch.plugin.registry import registry
-from artifact_torch.testing.contracts import ContractError, NotJudged
+from artifact_torch.testing.outcomes import ContractError, NotJudged
 from artifact_torch.testing.samples import NoSampleError, sample_of
 
 __all__ = ["Subject", "presupposed"]

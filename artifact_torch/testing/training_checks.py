@@ -8,7 +8,7 @@ from typing import Any, cast
 import pandas as pd
 
 from artifact_torch.core.checkpoint import read_state
-from artifact_torch.testing.contracts import ContractError, NotApplicable
+from artifact_torch.testing.outcomes import ContractError, NotApplicable
 from artifact_torch.testing.subject import Subject
 from artifact_torch.testing.trials import LOSSES, Snapshot, TrialTrainer, first_difference
 

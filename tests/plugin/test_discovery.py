@@ -9,7 +9,8 @@ import sys
 import pytest
 
 import artifact_torch
-from artifact_torch.plugin.discovery import GROUPS, PluginEntry, conflicting, discover
+from artifact_torch.plugin.discovery import GROUPS, PluginEntry, discover
+from artifact_torch.plugin.selection import conflicting
 
 BROKEN = "raise RuntimeError('imported')"
 
