@@ -149,7 +149,7 @@ def place_of(error: BaseException) -> str:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
     called = max((number for number, frame in enumerate(frames) if frame.filename.startswith(system)), default=-1)
     theirs = [frame for frame in frames[called + 1 :] if not frame.filename.startswith(core)]
-    # In an import, what stands before the module's own line belongs to whoever imports: tools put their own machinery in.
+    # What stands before a module's own line belongs to whoever imports it: test runners put their own machinery there.
     theirs = list(itertools.dropwhile(lambda frame: frame.name == "exec_module", theirs))
     own = [frame for frame in theirs if frame.filename == theirs[0].filename]
     return f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
