@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
@@ -141,7 +141,7 @@ def _path_state() -> tuple[tuple[str, int], ...]:
 def _installed(_state: tuple[tuple[str, int], ...]) -> tuple[PluginEntry, ...]:
     found: dict[tuple[str, str, str], PluginEntry] = {}
     described: dict[importlib_metadata.Distribution, tuple[DistributionInfo, str, tuple[str, ...]]] = {}
-    versions: dict[str, str | None] = {}
+    known: dict[str, _Unmet | None] = {}
     for entry_point in _entry_points():
         entry_kind = _KIND_OF_GROUP.get(entry_point.group)
         distribution = entry_point.dist
@@ -149,7 +149,7 @@ def _installed(_state: tuple[tuple[str, int], ...]) -> tuple[PluginEntry, ...]:
             continue
         if distribution not in described:
             info = _described(distribution)
-            described[distribution] = (info, *_requirements(info.requires, versions))
+            described[distribution] = (info, *_requirements(info.requires, known))
         info, incompatible, unmet = described[distribution]
         entry = PluginEntry(
             info.name,
@@ -244,34 +244,46 @@ def _editable_folder(distribution: importlib_metadata.Distribution) -> str | Non
     return None
 
 
-def _requirements(requires: Iterable[str], versions: dict[str, str | None]) -> tuple[str, tuple[str, ...]]:
+class _Unmet(NamedTuple):
+    """A requirement that is not met: the normalized name, its text, and the version that is here."""
+
+    name: str
+    text: str
+    found: str | None
+
+
+def _requirements(requires: Iterable[str], known: dict[str, _Unmet | None]) -> tuple[str, tuple[str, ...]]:
     """Why the core is not the one that is required, and which other requirements are not installed.
 
-    ``versions`` remembers what was looked up: many plugins require the same few distributions.
+    ``known`` remembers each line that was looked up: many plugins require the same.
     """
-    from packaging.requirements import InvalidRequirement, Requirement
-
     incompatible, unmet = "", list[str]()
     for line in requires:
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
+        if line not in known:
+            known[line] = _unmet(line)
+        if (lacking := known[line]) is None:
             continue
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
-            continue
-        name = normalized(requirement.name)
-        if name not in versions:
-            versions[name] = _version(name)
-        found = versions[name]
-        if found is not None and requirement.specifier.contains(found, prereleases=True):
-            continue
-        if name == CORE and found is None:
-            continue  # a checkout on the path, whose version nobody knows
-        if name == CORE:
-            incompatible = f"requires {CORE}{requirement.specifier}, and {found} is installed"
-        else:
-            unmet.append(f"{requirement.name}{requirement.specifier}")
+        if lacking.name != CORE:
+            unmet.append(lacking.text)
+        elif lacking.found is not None:  # else a checkout on the path, whose version nobody knows
+            incompatible = f"requires {lacking.text}, and {lacking.found} is installed"
     return incompatible, tuple(unmet)
+
+
+def _unmet(line: str) -> _Unmet | None:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        requirement = Requirement(line)
+    except InvalidRequirement:
+        return None
+    if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+        return None
+    found = _version(requirement.name)
+    if found is not None and requirement.specifier.contains(found, prereleases=True):
+        return None
+    name = normalized(requirement.name)
+    return _Unmet(name, f"{CORE if name == CORE else requirement.name}{requirement.specifier}", found)
 
 
 def _version(name: str) -> str | None:
