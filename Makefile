@@ -8,7 +8,7 @@ PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 export UV_FIND_LINKS ?= $(or $(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null))
 export UV_INDEX_URL ?= $(or $(PIP_INDEX_URL),$(shell $(PYTHON) -m pip config get global.index-url 2>/dev/null))
 
-.PHONY: demo setup test check format docs bench build clean
+.PHONY: demo setup test test-faults check format docs bench build clean
 
 demo: setup
 	$(BIN)/artifact-torch demo
@@ -24,9 +24,13 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(PLUGINS)
 	touch $@
 
 # Tests run side by side already: with more threads each, they would hold each other up.
-test: export OMP_NUM_THREADS = 1
+test test-faults: export OMP_NUM_THREADS = 1
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
+
+# Processes killed at random instants, disks that fill up, long random sequences: up to an hour.
+test-faults: setup
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .

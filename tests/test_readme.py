@@ -50,7 +50,7 @@ def command_line(line: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_the_python_of_the_readme_runs_from_top_to_bottom(
     folder_of_a_newcomer: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -60,7 +60,7 @@ def test_the_python_of_the_readme_runs_from_top_to_bottom(
     assert "all 3 epochs are done" in capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_the_commands_of_the_readme_make_tables(folder_of_a_newcomer: Path) -> None:
     train, generate = (next(line for line in COMMANDS if f" {verb} " in line) for verb in ("train", "generate"))
     trained = command_line(train)
@@ -73,7 +73,7 @@ def test_the_commands_of_the_readme_make_tables(folder_of_a_newcomer: Path) -> N
     assert len(pd.read_csv(run / "samples" / "1000-seed-7.csv")) == 1000
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_the_configuration_of_the_readme_trains(folder_of_a_newcomer: Path) -> None:
     description = next(block for block in blocks("toml") if "[experiment]" in block)
     Path("animals.toml").write_text(description, encoding="utf-8")
@@ -89,7 +89,7 @@ def test_the_configuration_of_the_readme_names_every_key_of_the_training_section
     assert set(description["training"]) <= set(TrainingOptions.model_fields)
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 @pytest.mark.parametrize("line", LOOKING)
 def test_the_commands_of_the_readme_that_look_at_plugins_answer(line: str) -> None:
     shown = command_line(line.partition("#")[0])

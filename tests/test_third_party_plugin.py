@@ -183,7 +183,7 @@ def succeeded(done):
     return done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_a_plugin_of_a_third_party_is_installed_listed_and_used(tmp_path, environment):
     project = tmp_path / "weather-watch"
     (project / "weather_watch").mkdir(parents=True)
@@ -217,7 +217,7 @@ def test_a_plugin_of_a_third_party_is_installed_listed_and_used(tmp_path, enviro
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_the_core_works_with_no_plugin_installed(tmp_path, environment):
     assert succeeded(environment.run("artifact-torch", "list-plugins")).startswith("No plugin is installed.")
     assert json.loads(succeeded(environment.run("artifact-torch", "list-plugins", "--json")))["plugins"] == []

@@ -146,7 +146,7 @@ def reader(tmp_path: Path) -> Reader:
     return made
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_the_tutorial_leads_where_it_says(reader: Reader) -> None:
     outputs: list[tuple[str, str]] = []
     for block in blocks():

@@ -55,7 +55,7 @@ def checked(capsys, *arguments):
     return ended.value.code, *capsys.readouterr()
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_a_plugin_that_keeps_its_contract_is_ok_and_what_it_prints_is_not_shown(parts, capsys):
     assert checked(capsys, "quiet") == (
         0,
@@ -64,7 +64,7 @@ def test_a_plugin_that_keeps_its_contract_is_ok_and_what_it_prints_is_not_shown(
     )
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_a_problem_is_told_with_its_check_and_is_exit_code_4(parts, capsys):
     code, out, err = checked(capsys, "acme-parts:drawing")
     first, passed, last = out.splitlines()
@@ -86,7 +86,7 @@ def test_what_cannot_be_imported_is_one_problem(parts, capsys):
     assert (code, last, err) == (4, "1 plugin: 1 with a problem.", "")
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_what_is_not_judged_or_not_asked_for_is_told_with_the_reason(parts, capsys):
     code, out, _ = checked(capsys, "large", "changing")
     assert code == 0
@@ -99,7 +99,7 @@ def test_what_is_not_judged_or_not_asked_for_is_told_with_the_reason(parts, caps
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_the_json_holds_every_check_and_nothing_else_goes_to_stdout(parts, capsys, monkeypatch):
     monkeypatch.setenv("ARTIFACT_TORCH_DISABLE", "quiet,changing")
     code, out, err = checked(capsys, "acme-parts", "--json")
@@ -146,7 +146,7 @@ def test_an_unknown_name_is_wrong_usage_with_the_nearest_known_one(parts, capsys
     assert "'nothing-alike-42': see `artifact-torch list-plugins`." in err
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_a_terminal_shows_what_is_being_checked_on_a_line_that_is_cleared():
     terminal, side = os.openpty()
     code = "from artifact_torch.cli.main import main; main(['check-plugins', 'demo'])"
@@ -162,7 +162,7 @@ def test_a_terminal_shows_what_is_being_checked_on_a_line_that_is_cleared():
     assert shown.endswith("\r\x1b[K")
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_all_standard_plugins_are_ok(capsys):
     code, out, err = checked(capsys)
     assert (code, err) == (0, "")

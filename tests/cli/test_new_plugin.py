@@ -294,7 +294,7 @@ def environment(tmp_path_factory):
     return made
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_made_passes_its_own_tests_and_the_contract(environment, kind):
     folder = environment.distributions[kind]
@@ -303,7 +303,7 @@ def test_what_is_made_passes_its_own_tests_and_the_contract(environment, kind):
     assert " passed" in log
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_what_is_made_is_found_once_it_is_installed(environment):
     listed = json.loads(environment.call(environment.program("artifact-torch"), "list-plugins", "--load", "--json"))
     found = {(row["distribution"], row["kind"], row["name"]): row for row in listed["plugins"]}
@@ -316,7 +316,7 @@ def test_what_is_made_is_found_once_it_is_installed(environment):
     assert {row["status"] for row in found.values()} == {"loaded"}
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_what_is_made_has_types(environment):
     command = [Path(sys.executable).with_name("pyright"), "--pythonpath", environment.program("python")]
     environment.call(*command, *environment.distributions.values())

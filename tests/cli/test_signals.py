@@ -41,7 +41,7 @@ def succeeded(process):
     return json.loads(out)
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_training_that_is_told_to_stop_saves_and_goes_on_to_the_same_end(tmp_path, number):
     (tmp_path / "table.csv").write_text("number,label\n" + "".join(f"{n % 7},{'ab'[n % 2]}\n" for n in range(40)))

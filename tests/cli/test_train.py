@@ -111,7 +111,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(table, tmp_
     assert synthetic(2) != first
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_the_installed_command_gives_the_same_bytes_in_a_process_of_its_own(table, tmp_path, capfd):
     arguments = ["--data", str(table), "--target-rows", "70", *QUICK]
     here, _ = trained(capfd, *arguments, "--runs", tmp_path / "here")

@@ -180,7 +180,7 @@ print(failures)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_a_full_disk_leaves_the_earlier_model_checkpoint_and_record_intact(tmp_path):
     process = run_python(FULL_DISK, tmp_path)
     output, errors = process.communicate(timeout=120)
@@ -206,7 +206,7 @@ while True:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_a_process_killed_while_saving_loses_nothing_it_reported_as_saved(tmp_path):
     process = run_python(SAVING, tmp_path)
     for _ in range(3):

@@ -76,7 +76,7 @@ print(json.dumps([after_import, after_discovery, len(entries), sorted(dir(artifa
 HEAVY = {"torch", "pandas", "numpy", "pydantic", "safetensors", "matplotlib", "artifact_core", "artifact_experiment"}
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_importing_the_package_and_listing_plugins_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", LAZY], capture_output=True, text=True, check=True)
     after_import, after_discovery, count, names = json.loads(done.stdout)

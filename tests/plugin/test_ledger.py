@@ -202,7 +202,7 @@ WARNING = re.compile(
 )
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_a_large_share_of_an_epoch_is_told_once(warned, make_trainer):
     burner = burning(0.3, "execute_batch_postprocessing", "execute_epoch_postprocessing")
     cheap = burning(0.0001, "execute_batch_preprocessing", name="Cheap")
@@ -215,7 +215,7 @@ def test_a_large_share_of_an_epoch_is_told_once(warned, make_trainer):
     assert int(told["share"]) == pytest.approx(100 * float(told["spent"]) / float(told["whole"]), abs=7)
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_the_share_that_is_too_large_can_be_set(warned):
     burner = burning(0.3, "execute_batch_postprocessing")
     idle = burning(0.3, "on_before_optimizer_step", name="Idle")
@@ -227,12 +227,12 @@ def test_an_epoch_of_less_than_a_second_is_left_alone(warned):
     assert warned(epochs=2, callbacks=[burning(0.02, "execute_batch_postprocessing")]) == []
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_what_is_done_before_and_after_the_epochs_is_no_share_of_one(warned):
     assert warned(callbacks=[burning(1.1, "on_train_start", "on_train_end", "track_file")]) == []
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_time_between_the_trainer_and_its_training_is_no_part_of_an_epoch(make_trainer):
     trainer = make_trainer(epochs=1, callbacks=[burning(0.1, "execute_batch_postprocessing")])
     burn(1.1)

@@ -25,7 +25,7 @@ def only_fails(entry, check, **options):
     return outcomes[check].reason
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 @pytest.mark.parametrize("kind", CHECKS)
 def test_a_good_plugin_passes_every_check_of_its_kind(entry_of, kind, capsys, good):
     entry = entry_of(kind, good[kind])
@@ -215,7 +215,7 @@ def test_a_constructor_that_fails_is_told_with_its_place(entry_of, first_line):
     assert told.endswith(f"acme_parts.py:{first_line + 2}).")
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_what_cannot_be_pickled_is_told(entry_of):
     source = "class Part(Callback):\n    def __init__(self) -> None:\n        self.shown = lambda text: text\n"
     told = only_fails(entry_of("callbacks", source), "pickling")
@@ -223,7 +223,7 @@ def test_what_cannot_be_pickled_is_told(entry_of):
     assert "lambda" in told
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_a_copy_of_another_class_is_told(entry_of):
     source = "class Part(Callback):\n    def __reduce__(self):\n        return (dict, ())\n"
     assert "comes back from pickle as something else, of class dict" in only_fails(

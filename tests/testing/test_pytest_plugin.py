@@ -96,7 +96,7 @@ assert "TinyModel" in dir(artifact_torch.testing)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_an_unrelated_run_imports_nothing_heavy(run_pytest):
     code, said = run_pytest(UNRELATED.format(heavy=HEAVY))
     assert code == 0, said
@@ -104,7 +104,7 @@ def test_an_unrelated_run_imports_nothing_heavy(run_pytest):
     assert "warning" not in said
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_the_fixtures_work_in_an_empty_folder(run_pytest, install):
     hooks = "from artifact_torch import hookimpl\n@hookimpl\ndef on_train_start(): ...\n"
     install("loud-hooks", {"artifact_torch.plugins": {"loud": "loud_hooks"}}, loud_hooks=hooks)
@@ -113,7 +113,7 @@ def test_the_fixtures_work_in_an_empty_folder(run_pytest, install):
     assert "3 passed" in said
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_the_fixtures_are_described(run_pytest):
     _, said = run_pytest("", "--fixtures")
     assert "make_trainer -- " in said
@@ -121,7 +121,7 @@ def test_the_fixtures_are_described(run_pytest):
     assert "hook_recorder -- " in said
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_contract_tests_of_what_is_not_installed_say_how_to_install_it(run_pytest):
     source = "from artifact_torch.testing import contract_tests\ntest_contract = contract_tests('artifact-torch-x')\n"
     code, said = run_pytest(source)
@@ -146,7 +146,7 @@ ENTRY_POINTS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_contract_tests_are_collected_from_metadata(run_pytest, install):
     install("acme-parts", ENTRY_POINTS, acme_parts="raise RuntimeError('was imported')")
     code, said = run_pytest(CONTRACT.format(parameters={}), "--collect-only")
@@ -156,7 +156,7 @@ def test_contract_tests_are_collected_from_metadata(run_pytest, install):
     assert "21 tests collected" in said
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_each_check_of_each_plugin_is_a_test_of_its_own(run_pytest, install):
     install("acme-parts", ENTRY_POINTS, acme_parts=PARTS)
     code, said = run_pytest(CONTRACT.format(parameters={"good": {"size": 3}}), "-rfs")

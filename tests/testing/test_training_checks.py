@@ -83,7 +83,7 @@ def test_state_that_gets_lost_is_told(entry_of, save, load, told):
         run_check(entry, "state")
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_a_stopper_that_counts_for_itself_decides_otherwise_after_a_break(entry_of):
     source = """
 class Part(EarlyStopper):
@@ -98,7 +98,7 @@ class Part(EarlyStopper):
     assert "the reason to stop is all 3 epochs are done, and without a break Part: asked three times" in told
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_what_a_module_still_has_of_an_earlier_training_does_not_pass_for_restored(entry_of, good):
     source = good["plugins"].replace("steps.update(state)", "pass")
     assert "does not take back the state that it saved: done was 8, and after loading" in only_fails(
@@ -114,7 +114,7 @@ class Part(Callback):
 """
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_a_hook_of_the_loop_over_its_budget_is_told_with_both_times(entry_of):
     source = SLOW.format(hook="execute_batch_preprocessing", condition="", seconds=0.004)
     entry = entry_of("callbacks", source)
@@ -253,7 +253,7 @@ class Part(Callback):
     assert reason(entry_of("callbacks", source), "neutrality", NotJudged) == told
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_nothing_global_is_changed_and_nothing_is_left_behind(entry_of, tmp_path, monkeypatch, caplog, good):
     working = tmp_path / "working"
     working.mkdir()

@@ -268,7 +268,7 @@ def test_training_rows_without_any_value_are_refused(refuse):
     assert "None of the 48 rows to compare with has a number" in message
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_many_columns_and_few_rows(learn):
     table = {f"column {number}": sizes(50) if number % 2 else drawn("abcd", number, 50) for number in range(30)}
     learnt = learn(table, "--set", "validation.scores=[]")
@@ -276,7 +276,7 @@ def test_many_columns_and_few_rows(learn):
     assert len(learnt.synthetic) == 40
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_every_awkward_column_at_once_is_drawn(learn):
     learnt = learn(
         {

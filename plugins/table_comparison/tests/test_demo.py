@@ -18,7 +18,7 @@ def exit_code(*arguments):
     return ended.value.code
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_one_epoch_of_the_demo_makes_everything_that_the_whole_makes(tmp_path, capfd):
     assert exit_code("--epochs", 1, "--runs", tmp_path, "--json") == 0
     shown = capfd.readouterr()

@@ -83,7 +83,7 @@ def test_three_validations_or_fewer_are_spread_over_the_training(epochs, due, tm
     assert scores.index[scores.notna()].tolist() == due
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_plots_are_pictures_in_the_run_and_their_figures_are_closed(tmp_path):
     pyplot.close("all")
     trainer = trainer_of(tmp_path, artifacts=ComparisonArtifacts(), settings=settings(2), validation_period=2)
