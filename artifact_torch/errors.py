@@ -33,6 +33,10 @@ class DivergedError(ArtifactTorchError):
     exit_code = 3
 
 
+class OutOfMemoryError(ArtifactTorchError):
+    """The memory of a device is exhausted."""
+
+
 class PluginError(ArtifactTorchError):
     """A plugin is missing, cannot be imported, or does not keep its contract."""
 

@@ -84,6 +84,13 @@ class BatchLoader(ABC, Generic[InputT]):
             device: where to place the tensors; None leaves them where they are.
         """
 
+    def use_seed(self, seed: int) -> None:
+        """Take a trainer's seed."""
+
+    def description(self) -> dict[str, Any]:
+        """What the batches depend on."""
+        return {}
+
     @abstractmethod
     def __len__(self) -> int:
         """The number of batches in an epoch; TypeError if it is not known."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from artifact_torch.core.random_state import seed_everything
+from artifact_torch.core.surroundings import kept_surroundings
 from artifact_torch.plugin.loading import reason_of
 from artifact_torch.plugin.specs import RunHooks, TrackingHooks
 
@@ -24,20 +25,38 @@ def guarded_run(trainer: Trainer) -> Generator[None]:
     Every ``on_exception`` and ``on_train_end`` runs, whatever another of them raises; the first error is the one that
     reaches the caller, and the run's record says how it ended.
     """
-    modes = [(module, module.training) for module in trainer.model.modules()]
-    trainer.run.begin(_plugin_records(trainer), seed=trainer.seed, warnings=trainer.plugins.warnings)
+    run, records = trainer.open_run()
+    run.begin(_plugin_records(trainer), seed=trainer.seed, warnings=trainer.plugins.warnings)
+    if records is not None:
+        run.go_back(records)
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
     logger.info(
         "Training %s: %s parameters on %s.", type(trainer.model).__qualname__, f"{parameters:,}", trainer.device
     )
-    if trainer.state.step == 0:
+    if trainer.state.step == 0 and trainer.state.batch_in_epoch == 0:
         seed_everything(trainer.seed)
     error: BaseException | None = None
+    surroundings = kept_surroundings(trainer.model, deterministic=trainer.deterministic, tell=trainer.plugins.warn)
     try:
-        trainer.model.train()
-        trainer.hooks.notify(TrackingHooks.track_params, params=trainer.params)
-        trainer.hooks.notify(RunHooks.on_train_start, trainer=trainer)
-        record_times(trainer)
+        with surroundings, _teardown(trainer):
+            trainer.hooks.notify(TrackingHooks.track_params, params=trainer.params)
+            trainer.hooks.notify(RunHooks.on_train_start, trainer=trainer)
+            record_times(trainer)
+            yield
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        reason = trainer.stop_reason if error is None else reason_of(error)
+        logger.info("Training ended after %d epochs: %s.", trainer.state.epochs_completed, reason)
+        _close_record(trainer, reason, error)
+
+
+@contextmanager
+def _teardown(trainer: Trainer) -> Generator[None]:
+    """Run every ``on_exception`` and ``on_train_end``, and raise the first error."""
+    error: BaseException | None = None
+    try:
         yield
     except BaseException as raised:
         error = raised
@@ -49,10 +68,6 @@ def guarded_run(trainer: Trainer) -> Generator[None]:
         failures = trainer.hooks.teardown(RunHooks.on_train_end, trainer=trainer, reason=reason)
         _report(failures, error)
         record_times(trainer)
-        for module, training in modes:
-            module.training = training
-        logger.info("Training ended after %d epochs: %s.", trainer.state.epochs_completed, reason)
-        _close_record(trainer, reason, error or next(iter(failures), None))
         if failures and error is None:
             raise failures[0]
 

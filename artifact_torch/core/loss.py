@@ -1,4 +1,4 @@
-"""The training loss: taken from a model's output, checked, and averaged over an epoch."""
+"""The training loss: taken from a model's output, and averaged over an epoch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from artifact_torch.core.model import Model, ModelOutput
 from artifact_torch.core.storage import JsonDict
-from artifact_torch.errors import DivergedError, MissingLossError
+from artifact_torch.errors import MissingLossError
 
 __all__ = ["EpochLoss", "training_loss"]
 
@@ -42,46 +42,44 @@ def training_loss(model_output: ModelOutput, model: Model) -> Tensor:
 
 
 class EpochLoss:
-    """The mean loss of the batches of one epoch.
+    """The mean loss of the batches of one epoch. Losses that are NaN or infinite are counted and left out of it.
 
-    On the CPU every loss is checked as it comes. On an accelerator that would make the device wait for each batch, so
-    the sum stays there and is checked when it is read.
+    On the CPU every loss is read as it comes. On an accelerator that would make the program wait for each batch, so
+    the sums stay there until somebody asks.
     """
 
     def __init__(self) -> None:
         self._total: float | Tensor = 0.0
+        self._finite: int | Tensor = 0
         self._count = 0
 
-    def add(self, loss: Tensor) -> None:
-        """Take the loss of one batch, shape ``()``.
-
-        Raises:
-            DivergedError: it is NaN or infinite (seen here on the CPU only).
-        """
-        if loss.device.type == "cpu":
-            self._total += _finite(loss.item())
-        else:
-            self._total = self._total + loss.detach().to(torch.float64)
+    def add(self, loss: Tensor) -> float | None:
+        """Take the loss of one batch, shape ``()``; return its value if that is known without waiting for a device."""
         self._count += 1
+        if loss.device.type == "cpu":
+            value = loss.item()
+            if math.isfinite(value):
+                self._total += value
+                self._finite += 1
+            return value
+        value = loss.detach().to(torch.float64)
+        finite = torch.isfinite(value)
+        self._total = self._total + torch.where(finite, value, 0.0)
+        self._finite = self._finite + finite
+        return None
 
     def mean(self) -> float:
-        """The mean over the batches so far; NaN if there were none.
+        """The mean over the finite losses so far; NaN if there were none."""
+        finite = int(self._finite)
+        return float(self._total) / finite if finite else math.nan
 
-        Raises:
-            DivergedError: a loss was NaN or infinite.
-        """
-        return _finite(float(self._total)) / self._count if self._count else math.nan
+    @property
+    def non_finite(self) -> int:
+        """How many losses were NaN or infinite."""
+        return self._count - int(self._finite)
 
     def state_dict(self) -> JsonDict:
-        return {"total": float(self._total), "count": self._count}
+        return {"total": float(self._total), "finite": int(self._finite), "count": self._count}
 
     def load_state_dict(self, state: JsonDict) -> None:
-        self._total, self._count = state["total"], state["count"]
-
-
-def _finite(value: float) -> float:
-    if not math.isfinite(value):
-        raise DivergedError(
-            f"The training loss became {value}: lower the learning rate, or look for extreme values in the data."
-        )
-    return value
+        self._total, self._finite, self._count = state["total"], state["finite"], state["count"]

@@ -1,11 +1,15 @@
-"""The numbers of a run: the loss of an epoch, and the history by step and by epoch."""
+"""The numbers of a run: their history by step and by epoch."""
 
 from __future__ import annotations
 
-import math
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from typing import Self
 
+import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from artifact_torch.core.storage import JsonDict
@@ -19,42 +23,115 @@ class MetricHistory:
     """Numbers by step and by epoch. Nothing that was recorded is dropped; a missing number is NaN."""
 
     def __init__(self) -> None:
-        self._steps: dict[int, dict[str, float]] = {}
-        self._epochs: dict[int, dict[str, float]] = {}
+        self._steps = _Table()
+        self._epochs = _Table()
 
     def record_step(self, step: int, values: Mapping[str, float]) -> None:
-        self._steps.setdefault(step, {}).update(values)
+        self._steps.record(step, values)
 
     def record_epoch(self, epoch: int, values: Mapping[str, float]) -> None:
-        self._epochs.setdefault(epoch, {}).update(values)
+        self._epochs.record(epoch, values)
 
     def latest(self, name: str) -> float | None:
         """The newest value of an epoch metric, or None if it was never recorded."""
-        return next((row[name] for _, row in sorted(self._epochs.items(), reverse=True) if name in row), None)
+        column = self._epochs.columns.get(name)
+        return None if column is None else column.values[-1]
 
     def of_epoch(self, epoch: int) -> dict[str, float]:
         """The numbers of one epoch by name; empty if none were recorded."""
-        return dict(self._epochs.get(epoch, {}))
+        return self._epochs.row(epoch)
 
     @property
     def epoch_names(self) -> list[str]:
         """The names of all epoch metrics recorded so far, in the order of their first appearance."""
-        return list(dict.fromkeys(name for row in self._epochs.values() for name in row))
+        return list(self._epochs.columns)
 
     def epoch_frame(self) -> pd.DataFrame:
         """One row for each epoch, indexed by ``epoch``, one column for each metric."""
-        return _frame(self._epochs, "epoch")
+        return self._epochs.frame("epoch")
 
     def step_frame(self) -> pd.DataFrame:
         """One row for each logged step, indexed by ``step``, one column for each metric."""
-        return _frame(self._steps, "step")
+        return self._steps.frame("step")
 
     def state_dict(self) -> JsonDict:
-        return {"steps": dict(self._steps), "epochs": dict(self._epochs)}
+        return {"steps": self._steps.state_dict(), "epochs": self._epochs.state_dict()}
 
     def load_state_dict(self, state: JsonDict) -> None:
-        self._steps = {step: dict(row) for step, row in state["steps"].items()}
-        self._epochs = {epoch: dict(row) for epoch, row in state["epochs"].items()}
+        self._steps.load_state_dict(state["steps"])
+        self._epochs.load_state_dict(state["epochs"])
+
+
+class _Column:
+    """The values of one metric, and the step or epoch of each, ascending."""
+
+    __slots__ = ("numbers", "values")
+
+    def __init__(self) -> None:
+        self.numbers = array("q")
+        self.values = array("d")
+
+    def record(self, number: int, value: float) -> None:
+        numbers = self.numbers
+        if not numbers or number > numbers[-1]:  # nearly always: so recording costs the same however long the history
+            numbers.append(number)
+            self.values.append(value)
+            return
+        place = bisect_left(numbers, number)
+        if numbers[place] == number:
+            self.values[place] = value
+        else:
+            numbers.insert(place, number)
+            self.values.insert(place, value)
+
+    def state(self) -> tuple[Tensor, Tensor]:
+        return torch.tensor(self.numbers, dtype=torch.int64), torch.tensor(self.values, dtype=torch.float64)
+
+    @classmethod
+    def restored(cls, state: tuple[Tensor, Tensor]) -> Self:
+        column = cls()
+        column.numbers.extend(state[0].tolist())
+        column.values.extend(state[1].tolist())
+        return column
+
+    def at(self, number: int) -> float | None:
+        place = bisect_left(self.numbers, number)
+        return self.values[place] if place < len(self.numbers) and self.numbers[place] == number else None
+
+
+class _Table:
+    """Metrics by name, and the steps or epochs that have a row, be it an empty one."""
+
+    def __init__(self) -> None:
+        self.columns: dict[str, _Column] = {}
+        self.rows = _Column()
+
+    def record(self, number: int, values: Mapping[str, float]) -> None:
+        self.rows.record(number, 0.0)
+        for name, value in values.items():
+            column = self.columns.get(name)
+            if column is None:
+                column = self.columns[name] = _Column()
+            column.record(number, value)
+
+    def row(self, number: int) -> dict[str, float]:
+        return {name: value for name, column in self.columns.items() if (value := column.at(number)) is not None}
+
+    def frame(self, index: str) -> pd.DataFrame:
+        series = {
+            name: pd.Series(np.array(column.values), index=np.array(column.numbers), dtype="float64")
+            for name, column in self.columns.items()
+        }
+        rows = pd.Index(self.rows.numbers.tolist(), dtype="int64", name=index)
+        return pd.DataFrame(series, index=rows, dtype="float64")
+
+    def state_dict(self) -> JsonDict:
+        columns = {name: column.state() for name, column in self.columns.items()}
+        return {"rows": self.rows.state(), "columns": columns}
+
+    def load_state_dict(self, state: JsonDict) -> None:
+        self.rows = _Column.restored(state["rows"])
+        self.columns = {name: _Column.restored(column) for name, column in state["columns"].items()}
 
 
 def merge_metrics(
@@ -89,10 +166,3 @@ def merge_metrics(
                 ) from error
             origin[name] = plugin
     return merged
-
-
-def _frame(rows: Mapping[int, Mapping[str, float]], index: str) -> pd.DataFrame:
-    columns = dict.fromkeys(name for row in rows.values() for name in row)
-    numbers = sorted(rows)
-    values = {name: [rows[number].get(name, math.nan) for number in numbers] for name in columns}
-    return pd.DataFrame(values, index=pd.Index(numbers, dtype="int64", name=index), dtype="float64")

@@ -13,6 +13,7 @@ import json
 import logging
 import math
 import os
+import platform
 import re
 import secrets
 import traceback
@@ -40,6 +41,7 @@ __all__ = ["RunDirectory"]
 
 _EXPERIMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PLOT_DPI = 120
+_APPENDED = ("metrics.jsonl", "plugin_times.jsonl")
 logger = logging.getLogger("artifact_torch")
 
 
@@ -54,6 +56,7 @@ class RunDirectory:
         self.checkpoints = CheckpointStore(path / "checkpoints")
         self._record = record
         self._log: logging.Handler | None = None
+        self._usual_level = logging.NOTSET
 
     @classmethod
     def create(cls, experiment: str = "default", *, root: Path | str | None = None) -> Self:
@@ -139,9 +142,11 @@ class RunDirectory:
         for warning in warnings:
             self._log.handle(logger.makeRecord(logger.name, logging.WARNING, __file__, 0, warning, (), None))
         logger.addHandler(self._log)
+        self._usual_level = logger.level
         if logger.getEffectiveLevel() > logging.INFO:
             logger.setLevel(logging.INFO)  # the handlers of others keep their own levels
-        self.update(status="running", seed=seed, plugins=[dict(plugin) for plugin in plugins])
+        process = {"host": platform.node(), "pid": os.getpid()}
+        self.update(status="running", process=process, seed=seed, plugins=[dict(plugin) for plugin in plugins])
 
     def finish(self, status: str, reason: str, error: BaseException | None = None, **fields: Any) -> None:
         """Mark the run as ``finished``, ``failed`` or ``interrupted``, with the traceback of an error."""
@@ -153,8 +158,47 @@ class RunDirectory:
         finally:
             if self._log is not None:
                 logger.removeHandler(self._log)
+                logger.setLevel(self._usual_level)
                 self._log.close()
                 self._log = None
+
+    @property
+    def is_in_progress(self) -> bool:
+        """Whether a process of this machine is training in it now; of another machine that is not known."""
+        process: JsonDict = self._record.get("process") or {}
+        if self._record.get("status") != "running" or process.get("host") != platform.node():
+            return False
+        try:
+            os.kill(int(process["pid"]), 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return True
+
+    def position(self) -> JsonDict:
+        """How far the records that are appended to go, in bytes."""
+        return {"run_id": self._record.get("run_id"), "bytes": {name: self._size_of(name) for name in _APPENDED}}
+
+    def go_back(self, position: JsonDict) -> None:
+        """Take out of the records what came after a position: training goes on from there, and records it again.
+
+        It is moved to files that are named ``*.superseded.jsonl``. A position in another run's records is left alone.
+        """
+        if position["run_id"] != self._record.get("run_id"):
+            return
+        for name, size in position["bytes"].items():
+            if self._size_of(name) <= size:
+                continue
+            path = self.path / name
+            with path.open("rb") as file:
+                file.seek(size)
+                later = file.read()
+            with path.with_suffix(f".superseded{path.suffix}").open("ab") as file:
+                file.write(later if later.endswith(b"\n") else later + b"\n")  # a killed process may leave half a line
+                file.flush()
+                os.fsync(file.fileno())
+            os.truncate(path, size)
 
     def record_plugin_times(self, rows: Iterable[PluginTime]) -> None:
         """Append what plugins took in an epoch to ``plugin_times.jsonl``, a line for each plugin and hook."""
@@ -203,6 +247,12 @@ class RunDirectory:
         for item, figure in value.items():
             path = self._artifact("plot_collection", name, epoch, split, ".png", item)
             figure.savefig(path, dpi=_PLOT_DPI, bbox_inches="tight")
+
+    def _size_of(self, name: str) -> int:
+        try:
+            return (self.path / name).stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def _append(self, name: str, lines: list[JsonDict]) -> None:
         with (self.path / name).open("a", encoding="utf-8") as file:

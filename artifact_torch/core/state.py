@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from artifact_torch.core.conditions import conditions_of
 from artifact_torch.core.random_state import capture_random_state, restore_random_state
 from artifact_torch.core.storage import JsonDict
 from artifact_torch.errors import CheckpointError
@@ -15,7 +18,7 @@ from artifact_torch.plugin.specs import CheckpointHooks
 if TYPE_CHECKING:
     from artifact_torch.core.trainer import Trainer
 
-__all__ = ["TrainingState", "capture", "restore"]
+__all__ = ["TrainingState", "capture", "check_fit", "restore"]
 
 
 @dataclass(slots=True)
@@ -25,8 +28,8 @@ class TrainingState:
     Attributes:
         epoch: the epoch in progress, or the last one; 0 before the first.
         epochs_completed: epochs whose batches and validation are done.
-        step: optimizer steps done.
-        step_in_epoch: batches done in the epoch in progress; 0 between epochs.
+        step: optimizer steps done, those that were left out for a gradient that was not finite included.
+        batch_in_epoch: batches done in the epoch in progress; 0 between epochs.
         validated_step: the step after which validation was last done; -1 before the first.
         seconds: time spent in training, over all processes that worked on this run.
     """
@@ -34,33 +37,33 @@ class TrainingState:
     epoch: int = 0
     epochs_completed: int = 0
     step: int = 0
-    step_in_epoch: int = 0
+    batch_in_epoch: int = 0
     validated_step: int = -1
     seconds: float = 0.0
 
     def begin_epoch(self) -> bool:
         """Move on to the next epoch, or stay in one that was interrupted; whether a new epoch begins."""
-        if self.step_in_epoch:
+        if self.batch_in_epoch:
             return False
         self.epoch = self.epochs_completed + 1
         return True
 
     def complete_epoch(self) -> None:
         self.epochs_completed = self.epoch
-        self.step_in_epoch = 0
+        self.batch_in_epoch = 0
 
 
 def capture(trainer: Trainer) -> JsonDict:
     """Everything needed to go on with training elsewhere, as ``write_state`` takes it."""
     return {
+        "conditions": conditions_of(trainer),
         "model": trainer.model.state_dict(),
-        "classes": _classes(trainer),
-        "optimizer": trainer.optimizer.state_dict(),
-        "scheduler": None if trainer.scheduler is None else trainer.scheduler.state_dict(),
+        "optimization": trainer.optimization.state_dict(),
         "counters": dataclasses.asdict(trainer.state),
         "epoch_loss": trainer.epoch_loss.state_dict(),
         "metrics": trainer.metrics.state_dict(),
         "random": capture_random_state(),
+        "records": trainer.records(),
         "plugin_set": trainer.plugins.plugin_set(),
         "plugins": {
             answer.plugin: answer.of_type(Mapping, "a mapping")
@@ -73,19 +76,11 @@ def restore(trainer: Trainer, state: Mapping[str, Any]) -> None:
     """Bring a trainer to where ``capture`` found one that was built alike.
 
     Raises:
-        CheckpointError: the model, the optimizer or the scheduler does not fit; the message says which.
+        CheckpointError: the model, the optimizer or the scheduler does not fit; see ``check_fit``, which sees it before
+            anything is changed.
     """
-    for what, expected in _classes(trainer).items():
-        found = state["classes"][what]  # torch itself takes the state of another class, and fails in the next step
-        if found != expected:
-            raise CheckpointError(
-                f"The checkpoint's {what} is {found or 'absent'}, and this trainer's is {expected or 'absent'}: "
-                "build the trainer as it was when the checkpoint was written."
-            )
     _load("model", trainer.model.load_state_dict, state["model"])
-    _load("optimizer", trainer.optimizer.load_state_dict, state["optimizer"])
-    if trainer.scheduler is not None:
-        _load("scheduler", trainer.scheduler.load_state_dict, state["scheduler"])
+    _load("optimizer or scheduler", trainer.optimization.load_state_dict, state["optimization"])
     for name, value in state["counters"].items():
         setattr(trainer.state, name, value)
     trainer.epoch_loss.load_state_dict(state["epoch_loss"])
@@ -94,9 +89,35 @@ def restore(trainer: Trainer, state: Mapping[str, Any]) -> None:
     restore_random_state(state["random"])
 
 
-def _classes(trainer: Trainer) -> dict[str, str | None]:
-    scheduler = None if trainer.scheduler is None else type(trainer.scheduler).__qualname__
-    return {"optimizer": type(trainer.optimizer).__qualname__, "scheduler": scheduler}
+def check_fit(trainer: Trainer, state: Mapping[str, Any]) -> None:
+    """Compare what torch would compare too late, when a part was loaded already, or not at all.
+
+    Raises:
+        CheckpointError: the model, the optimizer or the scheduler does not fit; the message says which.
+    """
+    saved, now = state["conditions"]["settings"], conditions_of(trainer)["settings"]
+    for what in ("optimizer", "scheduler"):
+        found, expected = saved[what], now[what]
+        if found != expected:
+            raise CheckpointError(
+                f"The checkpoint's {what} is {found or 'absent'}, and this trainer's is {expected or 'absent'}: "
+                "build the trainer as it was when the checkpoint was written."
+            )
+    there, here = _shapes(state["model"]), _shapes(trainer.model.state_dict())
+    for name in there.keys() & here.keys():
+        if there[name] != here[name]:
+            raise _misfit("model", f"{name} has shape {there[name]} there and {here[name]} here")
+    if there.keys() != here.keys():
+        missing, extra = (", ".join(sorted(names)) or "none" for names in (here.keys() - there, there.keys() - here))
+        raise _misfit("model", f"tensors that only the trainer has: {missing}; that only the checkpoint has: {extra}")
+    saved_groups = state["optimization"]["optimizer"]["param_groups"]
+    sizes = [[len(group["params"]) for group in groups] for groups in (saved_groups, trainer.optimizer.param_groups)]
+    if sizes[0] != sizes[1]:
+        raise _misfit("optimizer", f"its groups have {sizes[0]} parameters there and {sizes[1]} here")
+
+
+def _shapes(tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items() if isinstance(tensor, torch.Tensor)}
 
 
 def _restore_plugins(trainer: Trainer, saved: Mapping[str, Any]) -> None:
@@ -112,5 +133,8 @@ def _load(what: str, load: Any, state: Any) -> None:
     try:
         load(state)
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(f"The checkpoint does not fit this trainer's {what}: {reason}") from error
+        raise _misfit(what, " ".join(str(error).split())) from error
+
+
+def _misfit(what: str, reason: str) -> CheckpointError:
+    return CheckpointError(f"The checkpoint does not fit this trainer's {what}: {reason}.")

@@ -4,38 +4,49 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, NoReturn
+from typing import Any, Generic, NoReturn, cast
 
 import pandas as pd
 import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
-from typing_extensions import TypeVar
+from typing_extensions import TypeVar, Unpack
 
 from artifact_torch.core.callback import Callback
 from artifact_torch.core.checkpoint import CheckpointStore, read_state
 from artifact_torch.core.components import chosen_components
+from artifact_torch.core.conditions import check_conditions, conditions_of
 from artifact_torch.core.data import BatchLoader, DataSplit
 from artifact_torch.core.device import resolve_device
 from artifact_torch.core.interruption import Interrupted, SignalWatch
 from artifact_torch.core.lifecycle import guarded_run, record_times
+from artifact_torch.core.limits import restricted
 from artifact_torch.core.loss import EpochLoss, training_loss
-from artifact_torch.core.metrics import MetricHistory, merge_metrics
+from artifact_torch.core.memory import explained_memory
+from artifact_torch.core.metrics import MetricHistory
 from artifact_torch.core.model import Model, ModelInput, ModelOutput
+from artifact_torch.core.optimization import (
+    Optimization,
+    OptimizationOptions,
+    OptimizationSettings,
+    with_step_ends,
+)
 from artifact_torch.core.optimizer import adam
+from artifact_torch.core.recording import Recorder
 from artifact_torch.core.results import ValidationResults, track_results
 from artifact_torch.core.run import RunDirectory
-from artifact_torch.core.state import TrainingState, capture, restore
+from artifact_torch.core.state import TrainingState, capture, check_fit, restore
 from artifact_torch.core.stopper import EarlyStopper
+from artifact_torch.core.storage import JsonDict
+from artifact_torch.core.throughput import Throughput
 from artifact_torch.core.tracker import Tracker
 from artifact_torch.core.validation import ValidationRoutine
-from artifact_torch.errors import UsageError
+from artifact_torch.errors import DivergedError, UsageError
 from artifact_torch.plugin.dispatch import LoopDispatch
 from artifact_torch.plugin.drift import check_plugin_set
-from artifact_torch.plugin.hooks import Answer
 from artifact_torch.plugin.ledger import DEFAULT_TIME_SHARE, PluginTime
 from artifact_torch.plugin.manager import Plugins
 from artifact_torch.plugin.selection import PluginSelection
@@ -46,7 +57,6 @@ __all__ = ["Trainer", "TrainingResult"]
 InputT = TypeVar("InputT", bound=ModelInput, default=Any)
 OutputT = TypeVar("OutputT", bound=ModelOutput, default=Any)
 
-_LOSS = {"loss": "the trainer"}
 logger = logging.getLogger("artifact_torch")
 
 
@@ -82,7 +92,8 @@ class Trainer(Generic[InputT, OutputT]):
 
         execute_epoch_preprocessing
         for each batch:
-            execute_batch_preprocessing -> forward -> backward -> on_before_optimizer_step -> optimizer step
+            execute_batch_preprocessing -> forward -> backward
+            after every accumulate-th: on_before_optimizer_step -> check, clip -> optimizer step
             -> log_batch_metrics, every log_every steps -> execute_batch_postprocessing
         validation, if due -> log_epoch_metrics -> execute_epoch_postprocessing -> should_stop
 
@@ -94,26 +105,37 @@ class Trainer(Generic[InputT, OutputT]):
         train_loader: the training batches.
         epochs: how many epochs to train for, at most; counted from the first one even after a resume.
         optimizer: by default Adam with a learning rate of 1e-3, over the parameters that require gradients.
-        scheduler: a learning rate scheduler of ``optimizer``.
-        scheduler_interval: whether the scheduler steps after each ``"epoch"`` or each ``"step"``.
+        scheduler: a learning rate scheduler of ``optimizer``; see ``scheduler_interval`` and ``scheduler_metric``.
         validation: what to validate and when; by default what the callbacks and plugins ask for, each epoch.
         callbacks: objects with hook implementations, or names of installed ones that need no parameter; they are called
             in this order.
         stoppers: asked after each epoch whether to stop; objects, or names as with ``callbacks``.
         trackers: where results go besides the run directory; objects, or names as with ``callbacks``.
         device: ``"auto"`` takes an accelerator if there is one.
-        seed: fixes the random state of Python, numpy and torch when training starts.
-        log_every: steps between two records of batch metrics.
+        seed: fixes the random state of Python, numpy and torch when training starts, and the order of batches unless
+            the loader was given a seed of its own.
+        log_every: optimizer steps between two records of batch metrics.
+        compile: compile the model for training with ``torch.compile``; worth its start-up for large models only.
+        deterministic: let torch use deterministic algorithms only, while training.
+        limit_batches: train and validate on so many batches an epoch, or on this share (a float up to 1) of them.
+        overfit_batches: train on the same so many batches in every epoch, to see whether the model can learn them.
+        fast_dev_run: one epoch of one batch, or of so many, to see that everything runs.
+        sanity_validation: validate two batches before the first is trained on, and forget the results, so that a
+            mistake in the validation shows now and not after the first epoch.
         run: the run's directory; by default a new one, ``runs/default/<run id>``, made when first needed.
         params: what to record as the run's parameters, JSON values.
         plugins: which installed plugins take part, and which run first; by default all that are not switched off by
             ``ARTIFACT_TORCH_DISABLE``, in the order of their distributions and names.
         plugin_time_share: the share of an epoch's time above which a plugin is warned about.
         use_installed_plugins: whether the plugins that act because they are installed take part.
+        optimization: how a step is made, see ``OptimizationOptions``: ``accumulate``, ``clip_gradient_norm``,
+            ``clip_gradient_value``, ``precision``, ``on_nonfinite``, ``skip_limit``, ``scheduler_interval``,
+            ``scheduler_metric``.
 
     Attributes:
         plugins: who takes part.
         hooks: calls what they implement.
+        throughput: how fast the epoch goes, and how long it waits for data.
 
     Raises:
         UsageError: an argument is out of range, or the parts do not fit.
@@ -128,7 +150,6 @@ class Trainer(Generic[InputT, OutputT]):
         epochs: int,
         optimizer: torch.optim.Optimizer | None = None,
         scheduler: LRScheduler | None = None,
-        scheduler_interval: Literal["epoch", "step"] = "epoch",
         validation: ValidationRoutine | None = None,
         callbacks: Sequence[Callback | str] = (),
         stoppers: Sequence[EarlyStopper | str] = (),
@@ -136,31 +157,43 @@ class Trainer(Generic[InputT, OutputT]):
         device: str | torch.device = "auto",
         seed: int = 0,
         log_every: int = 50,
+        compile: bool = False,
+        deterministic: bool = False,
+        limit_batches: int | float | None = None,
+        overfit_batches: int | None = None,
+        fast_dev_run: bool | int = False,
+        sanity_validation: bool = False,
         run: RunDirectory | None = None,
         params: Mapping[str, Any] | None = None,
         plugins: PluginSelection | None = None,
         plugin_time_share: float = DEFAULT_TIME_SHARE,
         use_installed_plugins: bool = True,
+        **optimization: Unpack[OptimizationOptions],
     ) -> None:
-        if epochs < 1 or log_every < 1:
-            raise UsageError(f"epochs and log_every must be at least 1, not {epochs} and {log_every}.")
-        if scheduler is not None and (optimizer is None or scheduler.optimizer is not optimizer):
-            raise UsageError("The scheduler belongs to another optimizer than the trainer's: pass both, made together.")
+        if log_every < 1:
+            raise UsageError(f"log_every must be at least 1 step, not {log_every}.")
+        if fast_dev_run:
+            epochs, limit_batches = 1, int(fast_dev_run)
+        self.epochs = _checked_epochs(epochs)
         self.device = resolve_device(device)
         self.model = model.to(self.device)
-        self.train_loader = train_loader
-        self.epochs = epochs
-        self.optimizer = adam(model) if optimizer is None else optimizer
-        self.scheduler = scheduler
-        self.scheduler_interval = scheduler_interval
+        train_loader.use_seed(seed)
+        self.train_loader = restricted(train_loader, limit=limit_batches, overfit=overfit_batches)
         self.seed = seed
         self.log_every = log_every
+        self.deterministic = deterministic
         self.params = dict(params or {})
         self.state = TrainingState()
         self.metrics = MetricHistory()
         self.epoch_loss = EpochLoss()
+        self.throughput = Throughput()
         self.stop_reason = ""
+        self.optimizer = adam(model) if optimizer is None else optimizer
+        settings = OptimizationSettings(**optimization)
+        self.optimization = Optimization(model, self.optimizer, scheduler, settings, self.device, self._diverged)
+        self._compiled = cast("Model[InputT, OutputT]", torch.compile(model)) if compile else None
         self._run = run
+        self._records: JsonDict | None = None
         self._clock = time.monotonic()
         self._signals = SignalWatch()
         self.plugins = Plugins(plugins, self, time_share=plugin_time_share)
@@ -168,36 +201,46 @@ class Trainer(Generic[InputT, OutputT]):
         self.plugins.set_up(chosen, installed=use_installed_plugins)
         self.hooks = self.plugins.hooks
         self._dispatch = LoopDispatch(self.plugins)
+        self._recorder = Recorder(self.metrics, self.state, self.hooks)
         self.validation = validation or ValidationRoutine()
         self.validation.attach(self.hooks)
+        self.validation.limit_batches = limit_batches
+        self._sanity_validation = sanity_validation
 
-    def train(self) -> TrainingResult:
+    def train(self, epochs: int | None = None) -> TrainingResult:
         """Train until an epoch bound or a stopper ends it, and save the model in the run directory.
 
-        After ``load_checkpoint``, training goes on from where the checkpoint was written.
+        After ``load_checkpoint``, training goes on from where the checkpoint was written; called again, from where it
+        ended, if there is anything left to do.
 
         SIGINT (Ctrl-C) and SIGTERM let the batch or the epoch's validation be finished, save a checkpoint in the run
         directory and end the run as interrupted; a second signal ends it at once. A program that handles these signals
         itself keeps its own handlers.
 
+        Args:
+            epochs: how many epochs to train for in all, those that are done included; by default as the trainer was
+                told before.
+
         Raises:
-            Interrupted: a signal came; it is a ``KeyboardInterrupt``.
+            Interrupted: a signal came; it is a ``KeyboardInterrupt``, and the state is saved.
             MissingLossError: the model's output holds no scalar loss.
-            DivergedError: the loss became NaN or infinite.
+            DivergedError: the loss or a gradient became NaN or infinite.
+            OutOfMemoryError: the device's memory is exhausted.
         """
+        if epochs is not None:
+            self.epochs = _checked_epochs(epochs)
         self._clock = time.monotonic()
-        with self._signals.watching(), guarded_run(self):
+        with self._signals.watching(), guarded_run(self), explained_memory(self):
+            if self._sanity_validation and self.state.step == 0:
+                self.validation.rehearse(self)
             while not (reason := self._reason_to_stop()):
                 self.plugins.watch()
                 if self.state.begin_epoch():
                     self.epoch_loss = EpochLoss()
                     self._execute_epoch_preprocessing()
-                self._dispatch.resolve()
-                self.plugins.remember_modes()
-                for batch in self.train_loader.batches(
-                    self.state.epoch, start=self.state.step_in_epoch, device=self.device
-                ):
-                    self._train_one_batch(batch)
+                self._prepare_batches()
+                for batch, ends_step in self._batches():
+                    self._train_one_batch(batch, ends_step)
                     if self._signals.received is not None:
                         self._save_and_stop(self._signals.received)
                 self._complete_epoch()
@@ -225,25 +268,31 @@ class Trainer(Generic[InputT, OutputT]):
 
         Raises:
             CheckpointError: a plugin's state is not made of tensors and plain values.
+            DivergedError: something on the device is NaN or infinite: what is saved is to be good.
             OSError: the disk is full or not writable; earlier checkpoints are untouched.
         """
+        self._settle()
         store = self.run.checkpoints if path is None else CheckpointStore(Path(path))
         return store.save(capture(self), self.state.step)
 
-    def load_checkpoint(self, path: Path | str | None = None, *, allow_plugin_drift: bool = False) -> Path:
+    def load_checkpoint(
+        self, path: Path | str | None = None, *, allow_plugin_drift: bool = False, allow_changes: bool = False
+    ) -> Path:
         """Go back to a checkpoint, and return its directory.
 
-        The plugins that were there when it was written are compared with those that are here; what differs is warned
-        about.
+        The plugins, the settings and the data that were there when it was written are compared with those that are
+        here; what differs is warned about, or refused if training would not go on as it would have then. The number of
+        epochs may differ.
 
         Args:
             path: a checkpoint, or a folder of checkpoints, of which the newest undamaged one is taken; by default the
                 run directory's own.
             allow_plugin_drift: go on although a plugin that has state in the checkpoint is not here.
+            allow_changes: go on although settings or data differ.
 
         Raises:
-            CheckpointError: there is none that is undamaged, it does not fit this trainer, or a plugin that has state
-                in it is not here.
+            CheckpointError: there is none that is undamaged, it does not fit this trainer, a plugin that has state in
+                it is not here, or settings or data differ.
         """
         if path is not None and (Path(path) / "manifest.json").is_file():
             chosen, state = Path(path), read_state(Path(path))
@@ -252,12 +301,35 @@ class Trainer(Generic[InputT, OutputT]):
             chosen, state = loaded.path, loaded.state
             for reason in loaded.skipped:
                 logger.warning("A newer checkpoint was skipped: %s", reason)
-        for warning in check_plugin_set(
+        check_fit(self, state)
+        differences = check_conditions(state["conditions"], conditions_of(self), allow=allow_changes)
+        differences += check_plugin_set(
             state["plugin_set"], state["plugins"], self.plugins.plugin_set(), allow=allow_plugin_drift
-        ):
+        )
+        for warning in differences:
             self.plugins.warn(warning)
         restore(self, state)
+        self._records = state["records"]
         return chosen
+
+    @property
+    def scheduler(self) -> LRScheduler | None:
+        """The learning rate scheduler, if there is one."""
+        return self.optimization.scheduler
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the model is compiled for training."""
+        return self._compiled is not None
+
+    def open_run(self) -> tuple[RunDirectory, JsonDict | None]:
+        """The run's directory, and how far its records went when the checkpoint that was loaded last was written."""
+        records, self._records = self._records, None
+        return self.run, records
+
+    def records(self) -> JsonDict | None:
+        """How far the records of the run go, if it has a directory yet."""
+        return None if self._run is None else self._run.position()
 
     @property
     def run(self) -> RunDirectory:
@@ -317,52 +389,68 @@ class Trainer(Generic[InputT, OutputT]):
 
     def _log_batch_metrics(self, batch: InputT, model_output: OutputT) -> Mapping[str, float | Tensor]:
         answers = self.hooks.each(MetricHooks.log_batch_metrics, self, batch, model_output)
-        return merge_metrics(answers, "log_batch_metrics", _LOSS)
+        return self._recorder.merged(answers, "log_batch_metrics")
 
     def _log_epoch_metrics(self) -> Mapping[str, float | Tensor]:
         answers = self.hooks.each(MetricHooks.log_epoch_metrics, trainer=self)
-        return merge_metrics(answers, "log_epoch_metrics", self._recorded_by())
+        return self._recorder.merged(answers, "log_epoch_metrics")
 
     # The parts of the loop.
 
-    def _train_one_batch(self, batch: InputT) -> None:
+    def _prepare_batches(self) -> None:
+        self._dispatch.resolve()
+        self.plugins.remember_modes()
+        self.optimization.begin_epoch()
+        self._forward = self._compiled or self.model
+
+    def _batches(self) -> Iterator[tuple[InputT, bool]]:
+        """The batches that are left of the epoch, and whether the optimizer steps after each."""
+        done = self.state.batch_in_epoch
+        batches = self.train_loader.batches(self.state.epoch, start=done, device=self.device)
+        return with_step_ends(self.throughput.timed(batches), self.optimization.settings.accumulate, done)
+
+    def _train_one_batch(self, batch: InputT, ends_step: bool) -> None:
         self._execute_batch_preprocessing(batch)
         if not self.model.training:
             self.plugins.put_back_modes()
-        output = self.model(batch)
+        with self.optimization.forward_context():
+            output = self._forward(batch)
         loss = training_loss(output, self.model)
-        self.epoch_loss.add(loss)  # first, so that on the CPU no step is made with a loss that is not finite
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if (call := self._dispatch.before_optimizer_step) is not None:
-            call(self)
-        self.optimizer.step()
-        if self.scheduler is not None and self.scheduler_interval == "step":
-            self.scheduler.step()
-        self.state.step += 1
-        self.state.step_in_epoch += 1
-        if self.state.step % self.log_every == 0:
+        self.optimization.backward(loss, self.epoch_loss.add(loss))
+        if ends_step:
+            self._step_optimizer()
+        self.state.batch_in_epoch += 1
+        if ends_step and self.state.step % self.log_every == 0:
             self._log_batch(batch, output)
         self._execute_batch_postprocessing(batch, output)  # last: a checkpoint saved here has the batch's metrics
 
+    def _step_optimizer(self) -> None:
+        self.optimization.complete_gradients()
+        if (call := self._dispatch.before_optimizer_step) is not None:
+            call(self)
+        self.optimization.step()
+        self.state.step += 1
+
     def _log_batch(self, batch: InputT, output: OutputT) -> None:
-        self.epoch_loss.mean()  # on an accelerator, this is where a loss that is not finite is seen
-        answers = [Answer("_log_batch_metrics", self._log_batch_metrics(batch, output), "log_batch_metrics")]
-        values = {"loss": output["loss"].item(), **merge_metrics(answers, "log_batch_metrics", _LOSS)}
-        self.metrics.record_step(self.state.step, values)
-        self._track_scores({f"batch/{name}": value for name, value in values.items()})
+        self._settle()
+        self._recorder.batch(output["loss"].item(), self._log_batch_metrics(batch, output))
+
+    def _settle(self) -> None:
+        """See what an accelerator found to be NaN or infinite; this waits for it."""
+        self.optimization.guard.settle(self.epoch_loss)
+        self.optimization.check_scale()
 
     def _complete_epoch(self) -> None:
         state = self.state
-        if state.step_in_epoch == 0:
+        if state.batch_in_epoch == 0:
             raise UsageError(f"The training loader gave no batch in epoch {state.epoch}: check the data set's length.")
-        self._record_epoch({"loss": self.epoch_loss.mean()})
-        if self.validation.is_due(state.epoch) or state.epoch >= self.epochs:
+        self._settle()
+        self._recorder.epoch_loss(self.epoch_loss.mean())
+        due = self.validation.is_due(state.epoch) or state.epoch >= self.epochs
+        if due:
             self._validate_once()
-        answers = [Answer("_log_epoch_metrics", self._log_epoch_metrics(), "log_epoch_metrics")]
-        self._record_epoch(merge_metrics(answers, "log_epoch_metrics", self._recorded_by()))
-        if self.scheduler is not None and self.scheduler_interval == "epoch":
-            self.scheduler.step()
+        self._recorder.epoch(self._log_epoch_metrics())
+        self.optimization.end_epoch(self.metrics.of_epoch(state.epoch), validated=due)
         state.complete_epoch()
         self._count_seconds()
         self._execute_epoch_postprocessing()
@@ -396,27 +484,26 @@ class Trainer(Generic[InputT, OutputT]):
         self.state.seconds += now - self._clock
         self._clock = now
 
-    def _record_epoch(self, values: Mapping[str, float]) -> None:
-        self.metrics.record_epoch(self.state.epoch, {f"train/{name}": value for name, value in values.items()})
-        self._track_scores(values)
-
-    def _recorded_by(self) -> dict[str, str]:
-        """Who has recorded which metric of the training split in this epoch."""
-        recorded = self.metrics.of_epoch(self.state.epoch)
-        scores = [name.removeprefix("train/") for name in recorded if name.startswith("train/")]
-        return {**dict.fromkeys(scores, "validation"), **_LOSS}
-
-    def _track_scores(self, values: Mapping[str, float]) -> None:
-        epoch, step = self.state.epoch, self.state.step
-        for name, value in values.items():
-            self.hooks.notify(TrackingHooks.track_score, name, value, DataSplit.TRAIN, epoch, step)
+    def _diverged(self, what: str) -> DivergedError:
+        checkpoints = [] if self._run is None else self._run.checkpoints.paths()
+        kept = f"The last good checkpoint is {checkpoints[-1]}" if checkpoints else "No checkpoint was saved before"
+        place = f"in epoch {self.state.epoch}, step {self.state.step + 1}"
+        return DivergedError(
+            f"{what} {place}: lower the learning rate, or look for extreme values in the data. {kept}."
+        )
 
     def _reason_to_stop(self) -> str | None:
         """Why not to train another epoch, or None. An epoch that was interrupted is completed first."""
-        if self.state.step_in_epoch or not self.state.epochs_completed:
+        if self.state.batch_in_epoch or not self.state.epochs_completed:
             return None
         reason = self._should_stop()
         record_times(self)
         if reason is None and self.state.epochs_completed >= self.epochs:
             return f"all {self.epochs} epochs are done"
         return reason
+
+
+def _checked_epochs(epochs: int) -> int:
+    if epochs < 1:
+        raise UsageError(f"epochs must be at least 1, not {epochs}.")
+    return epochs

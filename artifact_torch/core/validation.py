@@ -11,6 +11,7 @@ from torch import nn
 
 from artifact_torch.core.callback import LoaderCallback
 from artifact_torch.core.data import BatchLoader, DataSplit
+from artifact_torch.core.limits import restricted
 from artifact_torch.core.random_state import preserved_random_state
 from artifact_torch.core.results import ArtifactKind, ValidationPlan, ValidationResults
 from artifact_torch.errors import UsageError
@@ -51,6 +52,7 @@ class ValidationRoutine:
         self.period = period
         self.train_loader = train_loader
         self.val_loader = val_loader
+        self.limit_batches: int | float | None = None
         self._own_callbacks = tuple(callbacks)
         self.plans: dict[DataSplit, ValidationPlan] = {}
         self.callbacks: dict[DataSplit, tuple[LoaderCallback, ...]] = {}
@@ -105,6 +107,15 @@ class ValidationRoutine:
             results = self._execute_validation(trainer)
             self._hooks.notify(ValidationHooks.on_validation_end, trainer=trainer, results=results)
         return results
+
+    def rehearse(self, trainer: Trainer) -> None:
+        """Validate once with two batches of each loader and forget the results: what is wrong shows now."""
+        limit, self.limit_batches = self.limit_batches, 2
+        try:
+            if self.has_work:
+                self.validate(trainer)
+        finally:
+            self.limit_batches = limit
 
     def evaluate(self, trainer: Trainer) -> ValidationResults:
         """The routine's own logic: the callbacks over their loaders, then the plans."""
@@ -168,7 +179,7 @@ class ValidationRoutine:
         callbacks = self.callbacks[split]
         for callback in callbacks:
             callback.reset()
-        for batch in loader.batches(0, device=trainer.device):
+        for batch in restricted(loader, limit=self.limit_batches).batches(0, device=trainer.device):
             output = trainer.model(batch)
             for callback in callbacks:
                 callback.update(batch, output)

@@ -238,7 +238,7 @@ def test_state_at_each_hook_is_as_documented(make_trainer):
 
         @hookimpl
         def execute_batch_preprocessing(self, trainer):
-            seen.setdefault("before", []).append((trainer.state.step, trainer.state.step_in_epoch))
+            seen.setdefault("before", []).append((trainer.state.step, trainer.state.batch_in_epoch))
 
         @hookimpl
         def on_before_optimizer_step(self, trainer):

@@ -163,7 +163,7 @@ def test_hook_execute_epoch_postprocessing(make_trainer):
     assert seen == [(1, [1]), (2, [1, 2])]
     resumed = make_trainer()
     resumed.load_checkpoint(trainer.run.checkpoints.paths()[0])
-    assert (resumed.state.epochs_completed, resumed.state.step_in_epoch) == (1, 0)
+    assert (resumed.state.epochs_completed, resumed.state.batch_in_epoch) == (1, 0)
     assert resumed.epoch_scores.index.tolist() == [1]
 
 

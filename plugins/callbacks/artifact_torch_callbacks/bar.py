@@ -106,7 +106,7 @@ def _total_steps(trainer: Trainer) -> int | None:
         return None
     state = trainer.state
     epochs_left = trainer.epochs - state.epochs_completed
-    return max(state.step, state.step - state.step_in_epoch + epochs_left * steps_per_epoch)
+    return max(state.step, state.step - state.batch_in_epoch + epochs_left * steps_per_epoch)
 
 
 def _newest_scores(trainer: Trainer) -> list[str]:
