@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from artifact_torch.cli.output import print_result as print_result
     from artifact_torch.config import ExperimentConfig as ExperimentConfig
     from artifact_torch.config import parse_config as parse_config
+    from artifact_torch.continuation import resume_experiment as resume_experiment
+    from artifact_torch.continuation import resume_or_run_experiment as resume_or_run_experiment
     from artifact_torch.core.artifact_group import ArtifactGroup as ArtifactGroup
     from artifact_torch.core.artifact_group import Conclusion as Conclusion
     from artifact_torch.core.artifact_group import TrainerParts as TrainerParts
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from artifact_torch.core.model import ModelOutput as ModelOutput
     from artifact_torch.core.model import load_model as load_model
     from artifact_torch.core.optimizer import adam as adam
+    from artifact_torch.core.optimizer import make_optimizer as make_optimizer
     from artifact_torch.core.options import OptionPath as OptionPath
     from artifact_torch.core.options import Options as Options
     from artifact_torch.core.options import TrainingSettings as TrainingSettings
@@ -59,12 +62,12 @@ if TYPE_CHECKING:
     from artifact_torch.errors import DataError as DataError
     from artifact_torch.errors import DivergedError as DivergedError
     from artifact_torch.errors import MissingLossError as MissingLossError
+    from artifact_torch.errors import OutOfMemoryError as OutOfMemoryError
     from artifact_torch.errors import PluginError as PluginError
     from artifact_torch.errors import UsageError as UsageError
     from artifact_torch.experiment import Experiment as Experiment
     from artifact_torch.experiment import ExperimentResult as ExperimentResult
     from artifact_torch.experiment import prepare_experiment as prepare_experiment
-    from artifact_torch.experiment import resume_experiment as resume_experiment
     from artifact_torch.experiment import run_experiment as run_experiment
     from artifact_torch.plugin.markers import hookimpl as hookimpl
     from artifact_torch.plugin.registry import registry as registry
@@ -105,6 +108,7 @@ __getattr__, __dir__ = lazy_attributes(
         "ModelOutput": "artifact_torch.core.model",
         "OptionPath": "artifact_torch.core.options",
         "Options": "artifact_torch.core.options",
+        "OutOfMemoryError": "artifact_torch.errors",
         "PlotCallback": "artifact_torch.core.callback",
         "PlotCollectionCallback": "artifact_torch.core.callback",
         "PluginError": "artifact_torch.errors",
@@ -125,12 +129,14 @@ __getattr__, __dir__ = lazy_attributes(
         "adam": "artifact_torch.core.optimizer",
         "hookimpl": "artifact_torch.plugin.markers",
         "load_model": "artifact_torch.core.model",
+        "make_optimizer": "artifact_torch.core.optimizer",
         "parse_config": "artifact_torch.config",
         "prepare_experiment": "artifact_torch.experiment",
         "print_loading": "artifact_torch.cli.output",
         "print_result": "artifact_torch.cli.output",
         "registry": "artifact_torch.plugin.registry",
-        "resume_experiment": "artifact_torch.experiment",
+        "resume_experiment": "artifact_torch.continuation",
+        "resume_or_run_experiment": "artifact_torch.continuation",
         "run_experiment": "artifact_torch.experiment",
     },
 )

@@ -1,4 +1,4 @@
-"""Runs an experiment from its description: checks everything, trains, validates, generates, and says what was made."""
+"""Runs an experiment from its description: checks everything, trains, validates, generates, says what was made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from artifact_torch.config import ExperimentConfig, parse_config, validated_options, validated_parameters
+from artifact_torch.config import ExperimentConfig, validated_options, validated_parameters
 from artifact_torch.core.artifact_group import ArtifactGroup, TrainerParts
 from artifact_torch.core.callback import Callback
 from artifact_torch.core.components import built_component
@@ -32,7 +32,7 @@ __all__ = [
     "ExperimentResult",
     "generate_from_run",
     "prepare_experiment",
-    "resume_experiment",
+    "recorded",
     "run_experiment",
 ]
 
@@ -177,7 +177,7 @@ def prepare_experiment(
     )
     try:
         trainer = group.build_trainer(model, parts)
-        if run is None:
+        if run is None or run.record["description"] != config.model_dump(mode="json"):
             opened.update(description=config.model_dump(mode="json"), folder=str((folder or Path()).resolve()))
     except BaseException:
         if run is None:
@@ -197,32 +197,6 @@ def run_experiment(
     return prepare_experiment(config, folder=folder, root=root, source=source).run()
 
 
-def resume_experiment(run_path: Path, *, allow_plugin_drift: bool = False) -> ExperimentResult:
-    """Go on with a run that was interrupted or failed, from its newest undamaged checkpoint, in the same directory.
-
-    Args:
-        run_path: the run's directory.
-        allow_plugin_drift: go on although a plugin that has state in the checkpoint is not here.
-
-    Raises:
-        DataError: the path is no run directory, was not made from a description, or its run is finished.
-        CheckpointError: there is no usable checkpoint, or a plugin that has state in it is not here.
-    """
-    run = RunDirectory.open(run_path)
-    description = _recorded(run, "description")
-    if run.record.get("status") == "finished":
-        raise DataError(f"The run {run_path} is finished: there is nothing to go on with. Train anew for another run.")
-    experiment = prepare_experiment(
-        parse_config(cast("Mapping[str, Any]", description), source=f"{run_path}/run.json"),
-        folder=Path(str(_recorded(run, "folder"))),
-        run=run,
-        source=f"{run_path}/run.json",
-    )
-    checkpoint = experiment.trainer.load_checkpoint(allow_plugin_drift=allow_plugin_drift)
-    logger.info("Going on from %s.", checkpoint)
-    return experiment.run()
-
-
 def generate_from_run(run_path: Path, params: GenerationParams, output: Path | None = None) -> Path:
     """Write new samples of the model that a run has trained, and return their file.
 
@@ -236,7 +210,7 @@ def generate_from_run(run_path: Path, params: GenerationParams, output: Path | N
         PluginError: the artifact group or the model's class is not installed.
     """
     run = RunDirectory.open(run_path)
-    group = cast("Mapping[str, Any]", _recorded(run, "description"))["experiment"]["group"]
+    group = cast("Mapping[str, Any]", recorded(run, "description"))["experiment"]["group"]
     if not run.model_path.is_dir():
         status = run.record.get("status")
         raise DataError(f"The run {run_path} has no trained model (its status is {status!r}): train it to its end.")
@@ -247,7 +221,7 @@ def generate_from_run(run_path: Path, params: GenerationParams, output: Path | N
     return path
 
 
-def _recorded(run: RunDirectory, field: str) -> object:
+def recorded(run: RunDirectory, field: str) -> object:
     """A field of the record of a run that was made from a description."""
     value: object = run.record.get(field)
     if not value or not run.record.get("description"):

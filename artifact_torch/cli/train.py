@@ -24,6 +24,13 @@ from artifact_torch.cli.output import print_loading, print_result
 @click.option(
     "--runs", type=click.Path(path_type=Path), help="Where runs are kept (default: $ARTIFACT_TORCH_HOME or ./runs)."
 )
+@click.option(
+    "--resume",
+    type=click.Choice(["never", "auto"]),
+    default="never",
+    show_default=True,
+    help="auto: go on with the newest unfinished run of the same description, if there is one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def train(
     config: Path | None,
@@ -34,6 +41,7 @@ def train(
     overrides: tuple[str, ...],
     no_plugin: tuple[str, ...],
     runs: Path | None,
+    resume: str,
     as_json: bool,
 ) -> None:
     """Train a model, validate it on schedule, and write samples of it.
@@ -47,6 +55,7 @@ def train(
         raise click.UsageError("--drop and --renumber go with --data; in a configuration, write them in [data].")
     print_loading()
     from artifact_torch.config import load_config, parse_config
+    from artifact_torch.continuation import resume_or_run_experiment
     from artifact_torch.experiment import run_experiment
 
     extra = [f"generation.num_samples={target_rows}"] if target_rows else []
@@ -58,4 +67,5 @@ def train(
         folder, source = Path(), "--data and --set"
         description = parse_config(content, [*overrides, *extra], source=source)
     description = without_plugins(description, no_plugin)
-    print_result(run_experiment(description, folder=folder, root=runs, source=source), as_json=as_json)
+    begin = resume_or_run_experiment if resume == "auto" else run_experiment
+    print_result(begin(description, folder=folder, root=runs, source=source), as_json=as_json)

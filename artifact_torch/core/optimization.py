@@ -17,7 +17,7 @@ from artifact_torch.core.nonfinite import NonFiniteGuard, NonFinitePolicy
 from artifact_torch.core.storage import JsonDict
 from artifact_torch.errors import DivergedError, UsageError
 
-__all__ = ["Optimization", "OptimizationOptions", "OptimizationSettings", "with_step_ends"]
+__all__ = ["Optimization", "OptimizationOptions", "OptimizationSettings", "SchedulerInterval", "with_step_ends"]
 
 Precision = Literal["fp32", "bf16", "fp16"]
 SchedulerInterval = Literal["epoch", "step"]
@@ -29,7 +29,7 @@ _SMALLEST_SCALE = 2.0**-14
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizationSettings:
-    """How a step is made; see ``OptimizationOptions`` for the meaning of each.
+    """How a step is made; see ``OptimizationOptions`` and ``Trainer`` for the meaning of each.
 
     Raises:
         UsageError: a value is out of range.
@@ -72,8 +72,6 @@ class OptimizationOptions(TypedDict, total=False):
             ``"stop"`` ends training, ``"skip"`` leaves the step out, ``"raise"`` is like ``"stop"`` and waits for an
             accelerator in every step, so that the error comes from the step itself.
         skip_limit: how many steps in a row may be skipped before training ends.
-        scheduler_interval: whether the scheduler steps after each ``"epoch"`` or each optimizer ``"step"``.
-        scheduler_metric: the column of ``epoch_scores`` that a ``ReduceLROnPlateau`` watches.
     """
 
     accumulate: int
@@ -82,8 +80,6 @@ class OptimizationOptions(TypedDict, total=False):
     precision: Precision
     on_nonfinite: NonFinitePolicy
     skip_limit: int
-    scheduler_interval: SchedulerInterval
-    scheduler_metric: str | None
 
 
 class Optimization:

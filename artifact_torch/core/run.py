@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from artifact_torch.core.data import DataSplit
 
-__all__ = ["RunDirectory"]
+__all__ = ["RunDirectory", "runs_root"]
 
 _EXPERIMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PLOT_DPI = 120
@@ -77,7 +77,7 @@ class RunDirectory:
             )
         started = datetime.now(UTC)
         run_id = f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-        path = Path(root or os.environ.get("ARTIFACT_TORCH_HOME") or "runs") / experiment / run_id
+        path = runs_root(root) / experiment / run_id
         record: JsonDict = {
             "run_id": run_id,
             "experiment": experiment,
@@ -264,6 +264,11 @@ class RunDirectory:
         path = folder / stem / f"{file_name(item)}{suffix}" if item else folder / f"{stem}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+
+def runs_root(root: Path | str | None = None) -> Path:
+    """Where experiments are kept: ``root``, else ``$ARTIFACT_TORCH_HOME``, else ``runs`` in the working directory."""
+    return Path(root or os.environ.get("ARTIFACT_TORCH_HOME") or "runs")
 
 
 def file_name(name: str) -> str:

@@ -32,12 +32,14 @@ from artifact_torch.core.optimization import (
     Optimization,
     OptimizationOptions,
     OptimizationSettings,
+    SchedulerInterval,
     with_step_ends,
 )
 from artifact_torch.core.optimizer import adam
 from artifact_torch.core.recording import Recorder
 from artifact_torch.core.results import ValidationResults, track_results
 from artifact_torch.core.run import RunDirectory
+from artifact_torch.core.schedule import SchedulerFactory, total_steps
 from artifact_torch.core.state import TrainingState, capture, check_fit, restore
 from artifact_torch.core.stopper import EarlyStopper
 from artifact_torch.core.storage import JsonDict
@@ -105,7 +107,10 @@ class Trainer(Generic[InputT, OutputT]):
         train_loader: the training batches.
         epochs: how many epochs to train for, at most; counted from the first one even after a resume.
         optimizer: by default Adam with a learning rate of 1e-3, over the parameters that require gradients.
-        scheduler: a learning rate scheduler of ``optimizer``; see ``scheduler_interval`` and ``scheduler_metric``.
+        scheduler: a learning rate scheduler of ``optimizer``, or a function that makes one of the optimizer and the
+            number of steps that the whole training takes.
+        scheduler_interval: whether the scheduler steps after each ``"epoch"`` or each optimizer ``"step"``.
+        scheduler_metric: the column of ``epoch_scores`` that a ``ReduceLROnPlateau`` watches.
         validation: what to validate and when; by default what the callbacks and plugins ask for, each epoch.
         callbacks: objects with hook implementations, or names of installed ones that need no parameter; they are called
             in this order.
@@ -129,8 +134,7 @@ class Trainer(Generic[InputT, OutputT]):
         plugin_time_share: the share of an epoch's time above which a plugin is warned about.
         use_installed_plugins: whether the plugins that act because they are installed take part.
         optimization: how a step is made, see ``OptimizationOptions``: ``accumulate``, ``clip_gradient_norm``,
-            ``clip_gradient_value``, ``precision``, ``on_nonfinite``, ``skip_limit``, ``scheduler_interval``,
-            ``scheduler_metric``.
+            ``clip_gradient_value``, ``precision``, ``on_nonfinite``, ``skip_limit``.
 
     Attributes:
         plugins: who takes part.
@@ -149,7 +153,9 @@ class Trainer(Generic[InputT, OutputT]):
         *,
         epochs: int,
         optimizer: torch.optim.Optimizer | None = None,
-        scheduler: LRScheduler | None = None,
+        scheduler: LRScheduler | SchedulerFactory | None = None,
+        scheduler_interval: SchedulerInterval = "epoch",
+        scheduler_metric: str | None = None,
         validation: ValidationRoutine | None = None,
         callbacks: Sequence[Callback | str] = (),
         stoppers: Sequence[EarlyStopper | str] = (),
@@ -189,7 +195,11 @@ class Trainer(Generic[InputT, OutputT]):
         self.throughput = Throughput()
         self.stop_reason = ""
         self.optimizer = adam(model) if optimizer is None else optimizer
-        settings = OptimizationSettings(**optimization)
+        settings = OptimizationSettings(
+            scheduler_interval=scheduler_interval, scheduler_metric=scheduler_metric, **optimization
+        )
+        if scheduler is not None and not isinstance(scheduler, LRScheduler):
+            scheduler = scheduler(self.optimizer, total_steps(self.train_loader, epochs, settings.accumulate))
         self.optimization = Optimization(model, self.optimizer, scheduler, settings, self.device, self._diverged)
         self._compiled = cast("Model[InputT, OutputT]", torch.compile(model)) if compile else None
         self._run = run

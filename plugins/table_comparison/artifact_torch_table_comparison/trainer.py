@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import torch
 from typing_extensions import TypeVar, Unpack
 
 from artifact_torch import (
@@ -14,7 +13,6 @@ from artifact_torch import (
     Trainer,
     TrainerOptions,
     TrainingSettings,
-    adam,
 )
 from artifact_torch_table_comparison.artifacts import ComparisonArtifacts
 from artifact_torch_table_comparison.model import TabularGenerativeModel
@@ -65,18 +63,10 @@ class TableComparisonTrainer(Trainer[InputT, OutputT]):
         settings = settings or settings_for(len(train))
         train_loader = _loader(model, train, settings.batch_size, seed, shuffle=True)
         val_loader = None if held_out is None else _loader(model, held_out, settings.batch_size, seed, shuffle=False)
-        optimizer = adam(model, learning_rate=settings.learning_rate)
-        scheduler = None
-        if settings.schedule == "one_cycle":
-            total = settings.epochs * len(train_loader)
-            scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=total)
         super().__init__(
             model,
             train_loader,
-            epochs=settings.epochs,
-            optimizer=optimizer,
-            scheduler=scheduler,
-            scheduler_interval="step",
+            optimizer=settings.optimizer_of(model),
             validation=TableComparisonValidationRoutine(
                 train,
                 held_out,
@@ -86,9 +76,8 @@ class TableComparisonTrainer(Trainer[InputT, OutputT]):
                 period=validation_period or -(-settings.epochs // 3),
                 val_loader=val_loader,
             ),
-            device=settings.device,
             seed=seed,
-            log_every=settings.log_every,
+            **settings.arguments,
             **options,
         )
 
