@@ -47,7 +47,7 @@ docs: setup
 
 bench: setup
 	$(BIN)/python tests/benchmarks/bench_hooks.py $(OUT)
-	$(BIN)/python tests/benchmarks/bench_loop.py $(OUT)
+	$(BIN)/python tests/benchmarks/bench_training.py $(OUT)
 
 build: setup
 	rm -rf dist

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch
@@ -44,6 +44,7 @@ class NonFiniteGuard:
         self._in_a_row = 0
         self._flags = _DeviceFlags() if self.deferred else None
         self._bad_batch = False
+        self._look = _Look()
 
     @property
     def skipped(self) -> int:
@@ -63,7 +64,7 @@ class NonFiniteGuard:
         self._bad_batch = True
         return False
 
-    def accepts_step(self, gradients: Sequence[Tensor], norm: Tensor | None, model: nn.Module) -> bool:
+    def accepts_step(self, gradients: list[Tensor], norm: Tensor | None, model: nn.Module) -> bool:
         """Whether to make a step with these gradients; True where that is decided on the device.
 
         Args:
@@ -75,11 +76,11 @@ class NonFiniteGuard:
             DivergedError: one is NaN or infinite and the policy is to stop, or too many steps in a row were left out.
         """
         if self._flags is not None:
-            self._flags.add(_found_in(gradients) if norm is None else _found_in([norm]))
+            self._flags.add(self._look.at(gradients if norm is None else [norm]))
             return True
         found = self._bad_batch
         if not found and gradients:
-            found = not math.isfinite(norm.item()) if norm is not None else bool(_found_in(gradients).item())
+            found = not math.isfinite(norm.item()) if norm is not None else self._look.at(gradients).item() != 0.0
         self._bad_batch = False
         if not found:
             self._in_a_row = 0
@@ -133,7 +134,7 @@ class _DeviceFlags:
     def add(self, found: Tensor) -> None:
         self.now = found
         if self._sums is None:
-            self._sums = (found, found, found)
+            self._sums = (found.clone(), found.clone(), found.clone())
             return
         total, in_a_row, longest = self._sums
         in_a_row = (in_a_row + found) * found
@@ -151,23 +152,32 @@ def non_finite_name(named: Iterator[tuple[str, Tensor]]) -> str | None:
     return next((name for name, tensor in named if not bool(torch.isfinite(tensor).all())), None)
 
 
-def _found_in(tensors: Sequence[Tensor]) -> Tensor:
-    """1.0 if a tensor holds NaN or infinity, else 0.0, of shape ``()`` on their device.
+class _Look:
+    """Whether a tensor holds NaN or infinity, asked for all at once and answered on their device.
 
     The kernel of torch's own gradient scaler looks at all tensors in one call; it multiplies them by one meanwhile,
     which changes no bit of them. Measured on a CPU with 8 gradients of 76,000 numbers, it takes 14 us, the total norm
     58 us.
     """
-    first = tensors[0]
-    found = torch.zeros((), device=first.device)
-    kinds = {(tensor.device, tensor.dtype, tensor.layout) for tensor in tensors}
-    if len(kinds) > 1 or first.layout is not torch.strided or not first.is_floating_point():
-        for tensor in tensors:
-            values = tensor.coalesce().values() if tensor.layout is torch.sparse_coo else tensor
-            found += 1 - torch.isfinite(values).all().to(found)
-        return found.clamp(max=1.0)
-    torch._amp_foreach_non_finite_check_and_unscale_(list(tensors), found, torch.ones((), device=first.device))  # type: ignore[reportPrivateUsage]
-    return found
+
+    def __init__(self) -> None:
+        self._one = torch.ones(())
+        self._found = torch.zeros(())
+
+    def at(self, tensors: list[Tensor]) -> Tensor:
+        """1.0 if there is one, else 0.0; of shape ``()``, and valid until the next call."""
+        device = tensors[0].device
+        if self._found.device != device:
+            self._one, self._found = self._one.to(device), self._found.to(device)
+        found = self._found.zero_()
+        try:
+            torch._amp_foreach_non_finite_check_and_unscale_(tensors, found, self._one)  # type: ignore[reportPrivateUsage]
+        except RuntimeError:  # complex, sparse or expanded ones, or more than one device
+            for tensor in tensors:
+                values = tensor.coalesce().values() if tensor.layout is torch.sparse_coo else tensor
+                found += 1 - torch.isfinite(values).all().to(found)
+            found.clamp_(max=1.0)
+        return found
 
 
 def _broken_gradients(model: nn.Module) -> str:
