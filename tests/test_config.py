@@ -85,7 +85,10 @@ def test_an_unknown_key_that_is_near_none_is_refused_with_the_known_ones():
         ({"training": {"epochs": "3"}}, "epochs = '3' in [training]: input should be a valid integer."),
         ({"training": {"epochs": 2.0}}, "epochs = 2.0 in [training]: input should be a valid integer."),
         ({"training": {"epochs": 0}}, "epochs = 0 in [training]: input should be greater than or equal to 1."),
-        ({"training": {"schedule": "x"}}, "schedule = 'x' in [training]: input should be 'one_cycle' or 'constant'."),
+        (
+            {"training": {"schedule": "x"}},
+            "schedule = 'x' in [training]: input should be 'one_cycle', 'plateau' or 'constant'.",
+        ),
         ({"training": {"learning_rate": math.nan}}, "learning_rate = nan in [training]: input should be a finite"),
         ({"experiment": {"seed": True}}, "seed = True in [experiment]: input should be a valid integer."),
         ({"experiment": {"seed": -1}}, "seed = -1 in [experiment]: input should be greater than or equal to 0."),

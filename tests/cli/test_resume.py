@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 
 import pytest
 
@@ -109,7 +111,88 @@ def test_a_finished_run_and_what_is_no_run_are_refused(folder, capsys):
     capsys.readouterr()
     assert exit_code("resume", run) == 2
     assert capsys.readouterr().err.endswith(
-        "is finished: there is nothing to go on with. Train anew for another run.\n"
+        "is finished: there is nothing to go on with. Give it more epochs (--epochs), or train anew for another run.\n"
     )
     assert exit_code("resume", folder) == 2
     assert "is not a run directory" in capsys.readouterr().err
+
+
+def run_of(folder):
+    (run,) = (folder / "runs" / "default").iterdir()
+    return run
+
+
+def test_a_finished_run_goes_on_for_more_epochs_to_what_a_longer_training_gives(folder, capsys):
+    constant = ("--set", "training.schedule=constant")
+    assert exit_code("train", folder / "experiment.toml", *constant, "--runs", folder / "runs") == 0
+    capsys.readouterr()
+    assert exit_code("resume", run_of(folder), "--epochs", 6, "--json") == 0
+    resumed = json.loads(capsys.readouterr().out)
+    longer = ("--set", "training.epochs=6", *constant)
+    assert exit_code("train", folder / "experiment.toml", *longer, "--runs", folder / "longer", "--json") == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert (resumed["epochs"], resumed["scores"]) == (6, whole["scores"])
+    assert json.loads((run_of(folder) / "run.json").read_text())["description"]["training"]["epochs"] == 6
+
+
+def test_a_schedule_that_was_made_for_fewer_epochs_is_told_and_kept_by_force(folder, monkeypatch, capsys):
+    run = interrupted(folder, monkeypatch, "failed")
+    capsys.readouterr()
+    assert exit_code("resume", run, "--epochs", 6) == 1
+    told = capsys.readouterr().err
+    assert (
+        "Training would not go on as it would have gone on without the interruption: scheduler.total_steps was" in told
+    )
+    assert exit_code("resume", run, "--epochs", 6, "--force", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["epochs"] == 6
+
+
+def test_data_that_changed_is_told_and_refused(folder, monkeypatch, capsys):
+    run = interrupted(folder, monkeypatch, "failed")
+    (folder / "table.csv").write_text(
+        "number,label\n" + "".join(f"{n % 7},{'ab'[n % 2]}\n" for n in reversed(range(40)))
+    )
+    capsys.readouterr()
+    assert exit_code("resume", run) == 1
+    assert "train_loader." in capsys.readouterr().err
+
+
+def test_resume_auto_begins_then_goes_on_then_begins_anew(folder, monkeypatch, capsys):
+    command = ("train", folder / "experiment.toml", "--runs", folder / "runs", "--resume", "auto", "--json")
+    monkeypatch.setenv("FAIL_FOR_TEST", "1")
+    assert exit_code(*command) == 4
+    monkeypatch.delenv("FAIL_FOR_TEST")
+    run = run_of(folder)
+    capsys.readouterr()
+    assert exit_code(*command[:-1], "--json", "--set", "data.train_share=0.7") == 0  # another description
+    assert json.loads(capsys.readouterr().out)["run_dir"] != str(run)
+    assert exit_code(*command) == 0
+    assert json.loads(capsys.readouterr().out)["run_dir"] == str(run)
+    assert exit_code(*command) == 0
+    assert json.loads(capsys.readouterr().out)["run_dir"] != str(run)
+    assert len(list((folder / "runs" / "default").iterdir())) == 3
+
+
+def test_a_run_that_another_process_trains_is_left_alone(folder, monkeypatch, capsys):
+    run = interrupted(folder, monkeypatch, "failed")
+    record = json.loads((run / "run.json").read_text())
+    record.update(status="running", process={"host": platform.node(), "pid": os.getppid()})
+    (run / "run.json").write_text(json.dumps(record))
+    capsys.readouterr()
+    assert exit_code("resume", run) == 2
+    assert f"The process {os.getppid()} of this machine is training in {run}: wait for it, or stop it." in (
+        capsys.readouterr().err
+    )
+
+
+def test_the_records_of_what_is_done_again_are_moved_aside(folder, monkeypatch, capsys):
+    run = interrupted(folder, monkeypatch, "failed")
+    kept = (run / "metrics.jsonl").read_text()
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"name": "loss", "split": "train", "epoch": 2, "st')  # a process that was killed while it wrote
+    assert exit_code("resume", run) == 0
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    of_epochs = [line["epoch"] for line in lines if (line["name"], line["split"]) == ("loss", "train")]
+    assert of_epochs == [1, 2, 3, 4]
+    assert (run / "metrics.superseded.jsonl").exists()
+    assert (run / "metrics.jsonl").read_text().startswith(kept[:100])
