@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from artifact_torch.core.callback import ScoreCollectionCallback as ScoreCollectionCallback
     from artifact_torch.core.components import TrainerOptions as TrainerOptions
     from artifact_torch.core.data import BatchLoader as BatchLoader
-    from artifact_torch.core.data import DataLoader as DataLoader
     from artifact_torch.core.data import Dataset as Dataset
     from artifact_torch.core.data import DataSplit as DataSplit
-    from artifact_torch.core.data import InMemoryDataLoader as InMemoryDataLoader
     from artifact_torch.core.data import IterableDataset as IterableDataset
+    from artifact_torch.core.data_loader import DataLoader as DataLoader
+    from artifact_torch.core.in_memory import InMemoryDataLoader as InMemoryDataLoader
     from artifact_torch.core.interruption import Interrupted as Interrupted
     from artifact_torch.core.model import GenerationParams as GenerationParams
     from artifact_torch.core.model import GenerativeModel as GenerativeModel
@@ -88,7 +88,7 @@ __getattr__, __dir__ = lazy_attributes(
         "Conclusion": "artifact_torch.core.artifact_group",
         "ConfigError": "artifact_torch.errors",
         "DataError": "artifact_torch.errors",
-        "DataLoader": "artifact_torch.core.data",
+        "DataLoader": "artifact_torch.core.data_loader",
         "DataSplit": "artifact_torch.core.data",
         "Dataset": "artifact_torch.core.data",
         "DivergedError": "artifact_torch.errors",
@@ -98,7 +98,7 @@ __getattr__, __dir__ = lazy_attributes(
         "ExperimentResult": "artifact_torch.experiment",
         "GenerationParams": "artifact_torch.core.model",
         "GenerativeModel": "artifact_torch.core.model",
-        "InMemoryDataLoader": "artifact_torch.core.data",
+        "InMemoryDataLoader": "artifact_torch.core.in_memory",
         "Interrupted": "artifact_torch.core.interruption",
         "IterableDataset": "artifact_torch.core.data",
         "LoaderCallback": "artifact_torch.core.callback",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -63,3 +64,68 @@ def preserved_random_state() -> Generator[None]:
         yield
     finally:
         restore_random_state(state)
+
+
+def derived_seed(*parts: int) -> int:
+    """A seed of 64 bits that depends on all parts, and differs in any part's stead for others."""
+    text = ":".join(map(str, parts)).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+
+
+def epoch_generator(seed: int, epoch: int) -> torch.Generator:
+    """A private generator: one stream for each seed and epoch."""
+    # The two are mixed so that seed 0 in epoch 1 differs from seed 1 in epoch 0.
+    return torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+
+
+def seed_cpu(seed: int) -> None:
+    """Seed the global generators of Python, numpy and torch on the CPU, in microseconds; see ``seed_everything``."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.default_generator.manual_seed(seed % 2**63)
+
+
+class CpuRandomState:
+    """The state of the global generators of Python, numpy and torch on the CPU, to be swapped in and out quickly."""
+
+    def __init__(self) -> None:
+        self._take()
+
+    @classmethod
+    def seeded(cls, seed: int) -> Self:
+        """The state after ``seed_cpu(seed)``."""
+        before = cls()
+        seed_cpu(seed)
+        state = cls()
+        before._put()
+        return state
+
+    @contextmanager
+    def kept(self) -> Generator[None]:
+        """Let code draw without any effect on what is drawn afterwards."""
+        self._take()
+        try:
+            yield
+        finally:
+            self._put()
+
+    @contextmanager
+    def in_force(self) -> Generator[None]:
+        """Let code draw from this state, which goes on from there the next time."""
+        outside = CpuRandomState()
+        self._put()
+        try:
+            yield
+        finally:
+            self._take()
+            outside._put()
+
+    def _take(self) -> None:
+        self._python = random.getstate()
+        self._numpy = np.random.get_state()
+        self._torch = torch.get_rng_state()
+
+    def _put(self) -> None:
+        random.setstate(self._python)
+        np.random.set_state(self._numpy)
+        torch.set_rng_state(self._torch)

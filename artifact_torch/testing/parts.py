@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from artifact_torch.core.data import InMemoryDataLoader
+from artifact_torch.core.in_memory import InMemoryDataLoader
 from artifact_torch.core.model import Model, ModelInput, ModelOutput
 from artifact_torch.plugin.markers import hookimpl
 from artifact_torch.plugin.specs import SPECIFICATIONS

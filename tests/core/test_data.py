@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifact_torch import DataError, DataLoader, Dataset, InMemoryDataLoader, IterableDataset, UsageError
-from artifact_torch.core.data import to_device
+from artifact_torch.core.transfer import to_device
 
 META = torch.device("meta")
 
