@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from artifact_torch.core.callback import PlotCollectionCallback as PlotCollectionCallback
     from artifact_torch.core.callback import ScoreCallback as ScoreCallback
     from artifact_torch.core.callback import ScoreCollectionCallback as ScoreCollectionCallback
+    from artifact_torch.core.checkpoint import Retention as Retention
     from artifact_torch.core.components import TrainerOptions as TrainerOptions
     from artifact_torch.core.data import BatchLoader as BatchLoader
     from artifact_torch.core.data import Dataset as Dataset
@@ -113,6 +114,7 @@ __getattr__, __dir__ = lazy_attributes(
         "PlotCollectionCallback": "artifact_torch.core.callback",
         "PluginError": "artifact_torch.errors",
         "PluginSelection": "artifact_torch.plugin.selection",
+        "Retention": "artifact_torch.core.checkpoint",
         "RunDirectory": "artifact_torch.core.run",
         "ScoreCallback": "artifact_torch.core.callback",
         "ScoreCollectionCallback": "artifact_torch.core.callback",

@@ -67,6 +67,7 @@ def _teardown(trainer: Trainer) -> Generator[None]:
         reason = trainer.stop_reason if error is None else reason_of(error)
         failures = trainer.hooks.teardown(RunHooks.on_train_end, trainer=trainer, reason=reason)
         _report(failures, error)
+        failures += _lost_checkpoints(trainer)
         record_times(trainer)
         if failures and error is None:
             raise failures[0]
@@ -99,6 +100,16 @@ def _report(failures: list[BaseException], error: BaseException | None) -> None:
         if failure is not error:
             failed = getattr(failure, "artifact_torch_plugin", "of the core failed")
             logger.error("While the run was ending, the plugin %s: %s.", failed, reason_of(failure))
+
+
+def _lost_checkpoints(trainer: Trainer) -> list[BaseException]:
+    """Wait until checkpoints are written; what kept one from it is logged and returned."""
+    try:
+        trainer.wait_for_checkpoints()
+    except BaseException as failure:
+        logger.error("%s", reason_of(failure))  # noqa: TRY400 - the cause is in the message
+        return [failure]
+    return []
 
 
 def _plugin_records(trainer: Trainer) -> list[dict[str, str | None]]:

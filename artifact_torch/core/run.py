@@ -28,6 +28,7 @@ import numpy as np
 from artifact_torch.core.checkpoint import CheckpointStore
 from artifact_torch.core.environment import describe_environment, source_revision
 from artifact_torch.core.storage import JsonDict, write_json
+from artifact_torch.core.temporary import sweep
 from artifact_torch.errors import DataError, UsageError
 from artifact_torch.plugin.ledger import PluginTime
 from artifact_torch.plugin.markers import hookimpl
@@ -111,6 +112,7 @@ class RunDirectory:
                 f"{path} is not a run directory: it has no readable run.json. Give a folder of the form "
                 "runs/<experiment>/<run id>."
             ) from error
+        sweep(path)
         return cls(path, cast("JsonDict", record))
 
     @property

@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
+from torch.nn.utils import get_total_norm
 
 from artifact_torch.core.conditions import conditions_of
 from artifact_torch.core.random_state import capture_random_state, restore_random_state
-from artifact_torch.core.storage import JsonDict
+from artifact_torch.core.storage import JsonDict, json_number
 from artifact_torch.errors import CheckpointError
 from artifact_torch.plugin.specs import CheckpointHooks
 
 if TYPE_CHECKING:
     from artifact_torch.core.trainer import Trainer
 
-__all__ = ["TrainingState", "capture", "check_fit", "restore"]
+__all__ = ["TrainingState", "capture", "check_fit", "describe", "non_finite_parameter", "restore"]
 
 
 @dataclass(slots=True)
@@ -70,6 +72,23 @@ def capture(trainer: Trainer) -> JsonDict:
             for answer in trainer.hooks.each(CheckpointHooks.on_save_checkpoint, trainer=trainer)
         },
     }
+
+
+def describe(trainer: Trainer) -> JsonDict:
+    """What a checkpoint tells without its state being read: ``step``, ``epoch`` and the epoch's ``scores`` so far."""
+    scores = {name: json_number(value) for name, value in trainer.metrics.of_epoch(trainer.state.epoch).items()}
+    return {"step": trainer.state.step, "epoch": trainer.state.epoch, "scores": scores}
+
+
+def non_finite_parameter(model: nn.Module) -> str | None:
+    """The name of a parameter that requires gradients and holds NaN or infinity; None if there is none.
+
+    Gradients can overflow although the loss is finite, and the next loss would show it too late.
+    """
+    trained = {name: parameter.detach() for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if bool(get_total_norm(trained.values()).isfinite()):  # all at once; a name is looked for only if it must be
+        return None
+    return next((name for name, parameter in trained.items() if not bool(parameter.isfinite().all())), None)
 
 
 def restore(trainer: Trainer, state: Mapping[str, Any]) -> None:

@@ -16,7 +16,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from typing_extensions import TypeVar, Unpack
 
 from artifact_torch.core.callback import Callback
-from artifact_torch.core.checkpoint import CheckpointStore, read_state
+from artifact_torch.core.checkpoint import CheckpointStore, Retention, read_state
+from artifact_torch.core.checkpoint_writer import CheckpointWriter
 from artifact_torch.core.components import chosen_components
 from artifact_torch.core.conditions import check_conditions, conditions_of
 from artifact_torch.core.data import BatchLoader, DataSplit
@@ -40,9 +41,9 @@ from artifact_torch.core.recording import Recorder
 from artifact_torch.core.results import ValidationResults, track_results
 from artifact_torch.core.run import RunDirectory
 from artifact_torch.core.schedule import SchedulerFactory, total_steps
-from artifact_torch.core.state import TrainingState, capture, check_fit, restore
+from artifact_torch.core.state import TrainingState, capture, check_fit, describe, non_finite_parameter, restore
 from artifact_torch.core.stopper import EarlyStopper
-from artifact_torch.core.storage import JsonDict
+from artifact_torch.core.storage import JsonDict, is_bundle
 from artifact_torch.core.throughput import Throughput
 from artifact_torch.core.tracker import Tracker
 from artifact_torch.core.validation import ValidationRoutine
@@ -204,6 +205,7 @@ class Trainer(Generic[InputT, OutputT]):
         self._compiled = cast("Model[InputT, OutputT]", torch.compile(model)) if compile else None
         self._run = run
         self._records: JsonDict | None = None
+        self._writer: CheckpointWriter | None = None
         self._clock = time.monotonic()
         self._signals = SignalWatch()
         self.plugins = Plugins(plugins, self, time_share=plugin_time_share)
@@ -270,20 +272,43 @@ class Trainer(Generic[InputT, OutputT]):
         track_results(self.hooks, results, epoch=self.state.epoch, step=self.state.step)
         return results
 
-    def save_checkpoint(self, path: Path | str | None = None) -> Path:
+    def save_checkpoint(
+        self, path: Path | str | None = None, *, keep: Retention | None = None, background: bool = False
+    ) -> Path:
         """Write everything that is needed to go on with training, and return the checkpoint's directory.
 
         Args:
             path: a folder for checkpoints; by default the run directory's own.
+            keep: which checkpoints of the folder stay once this one is safe; by default all.
+            background: whether to return as soon as the state is copied, and have it written while training goes on.
+                Then the directory is the one that the checkpoint will have, and ``wait_for_checkpoints`` tells when it
+                is there; ``train`` does not end before.
 
         Raises:
-            CheckpointError: a plugin's state is not made of tensors and plain values.
-            DivergedError: something on the device is NaN or infinite: what is saved is to be good.
-            OSError: the disk is full or not writable; earlier checkpoints are untouched.
+            DivergedError: a parameter holds NaN or infinity, or something was found to be so on the device; nothing is
+                written.
+            CheckpointError: a plugin's state is not made of tensors and plain values; or an earlier checkpoint could
+                not be written in the background, and nothing is saved now.
+            OSError: the disk is full, failing or not writable; earlier checkpoints are untouched.
         """
         self._settle()
-        store = self.run.checkpoints if path is None else CheckpointStore(Path(path))
-        return store.save(capture(self), self.state.step)
+        broken = non_finite_parameter(self.model)
+        if broken is not None:
+            raise DivergedError(
+                f"The state after step {self.state.step} was not saved: the parameter {broken!r} holds NaN or "
+                "infinity; earlier checkpoints stay: lower the learning rate, or look for extreme values in the data."
+            )
+        writer = self._writer_to(self.run.checkpoints if path is None else CheckpointStore(Path(path)))
+        return writer.save(capture(self), self.state.step, about=describe(self), keep=keep, background=background)
+
+    def wait_for_checkpoints(self) -> None:
+        """Wait until the checkpoints that were saved in the background are written.
+
+        Raises:
+            CheckpointError: one of them was lost; the message names it. It is raised once.
+        """
+        if self._writer is not None:
+            self._writer.wait()
 
     def load_checkpoint(
         self, path: Path | str | None = None, *, allow_plugin_drift: bool = False, allow_changes: bool = False
@@ -304,7 +329,9 @@ class Trainer(Generic[InputT, OutputT]):
             CheckpointError: there is none that is undamaged, it does not fit this trainer, a plugin that has state in
                 it is not here, or settings or data differ.
         """
-        if path is not None and (Path(path) / "manifest.json").is_file():
+        if self._writer is not None:
+            self._writer.settle()
+        if path is not None and is_bundle(Path(path)):
             chosen, state = Path(path), read_state(Path(path))
         else:
             loaded = (self.run.checkpoints if path is None else CheckpointStore(Path(path))).load_newest()
@@ -472,9 +499,11 @@ class Trainer(Generic[InputT, OutputT]):
         self._count_seconds()
 
     def _save_and_stop(self, signal_number: int) -> NoReturn:
+        if self._writer is not None:
+            self._writer.settle()
         try:
             logger.warning("Interrupted: training can go on from %s.", self.save_checkpoint())
-        except OSError as error:
+        except (DivergedError, OSError) as error:
             logger.warning("Interrupted, and the state cannot be saved (%s): earlier checkpoints stay.", error)
         raise Interrupted(signal_number)
 
@@ -488,6 +517,12 @@ class Trainer(Generic[InputT, OutputT]):
             self.plugins.register(run, "run_directory", source="core")
         self._run = run
         return run
+
+    def _writer_to(self, store: CheckpointStore) -> CheckpointWriter:
+        if self._writer is None or self._writer.store.directory != store.directory:
+            self.wait_for_checkpoints()
+            self._writer = CheckpointWriter(store)
+        return self._writer
 
     def _count_seconds(self) -> None:
         now = time.monotonic()

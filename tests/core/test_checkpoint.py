@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from artifact_torch import CheckpointError
-from artifact_torch.core.checkpoint import CheckpointStore, read_state, write_state
+from artifact_torch.core.checkpoint import CheckpointStore, Retention, read_state, write_state
 from artifact_torch.testing import TinyModel
 
 TENSORS = [
@@ -135,7 +135,7 @@ def test_the_newest_checkpoint_is_read(tmp_path):
 def test_what_was_written_last_is_newest_although_the_run_went_back_to_a_lower_step(tmp_path):
     store = store_with(tmp_path, 8, 16, 12)
     assert store.load_newest().state["step"] == 12
-    store.prune(keep=1)
+    store.prune(Retention(newest=1))
     assert store.load_newest().state["step"] == 12
 
 
@@ -215,15 +215,15 @@ def test_what_an_interrupted_write_left_is_neither_read_nor_kept(tmp_path):
     (half / "tensors.safetensors").write_bytes(b"half")
     assert [path.name for path in store.paths()] == ["0001-step-000000001"]
     assert store.load_newest().state["step"] == 1
-    store.prune(keep=1)
+    store.prune(Retention(newest=1))
     assert [path.name for path in store.directory.iterdir()] == ["0001-step-000000001"]
 
 
 def test_pruning_keeps_the_newest(tmp_path):
     store = store_with(tmp_path, 1, 2, 10, 9)
-    store.prune(keep=2)
+    store.prune(Retention(newest=2))
     assert [path.name for path in store.paths()] == ["0003-step-000000010", "0004-step-000000009"]
-    store.prune(keep=5)
+    store.prune(Retention(newest=5))
     assert len(store.paths()) == 2
 
 

@@ -125,8 +125,8 @@ def test_parameters_that_are_not_finite_are_not_saved(tmp_path: Path, caplog: py
     assert all(bool(parameter.isfinite().all()) for parameter in trainer.model.parameters())
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert warnings == [
-        "No checkpoint was written after epoch 2: the parameter 'layers.1.weight' holds NaN or infinity. Earlier "
-        "checkpoints stay; lower the learning rate, or look for extreme values in the data."
+        "The state after step 8 was not saved: the parameter 'layers.1.weight' holds NaN or infinity; earlier "
+        "checkpoints stay: lower the learning rate, or look for extreme values in the data."
     ]
 
 
@@ -175,7 +175,7 @@ def test_old_checkpoints_that_cannot_be_deleted_are_a_warning(tmp_path: Path, ca
     in_the_way.write_text("not a checkpoint")
     assert trainer.train().epochs == 1
     assert saved(trainer)[-1] == "1"
-    assert f"old checkpoints in {in_the_way.parent} could not be deleted (Not a directory)" in caplog.text
+    assert f"Of the old checkpoints in {in_the_way.parent}, 1 could not be deleted (Not a directory)" in caplog.text
 
 
 @pytest.mark.parametrize("options", [{"period": 0}, {"keep": 0}, {"keep": -1}])
@@ -189,7 +189,7 @@ def test_parameters_are_taken_from_a_configuration() -> None:
         Checkpoint, {"period": 5, "keep": 1}, source="test", section="callbacks.checkpoint"
     )
     checkpoint = Checkpoint(**parameters)
-    assert (checkpoint.period, checkpoint.keep) == (5, 1)
+    assert (checkpoint.period, checkpoint.retention.newest) == (5, 1)
 
 
 DISK_FULL = """
