@@ -182,8 +182,7 @@ def test_a_flipped_bit_is_never_read_as_something_else(file, position, bit):
             read = read_state(path)
         except CheckpointError:
             return
-    assert file == "manifest.json"  # white space there means nothing
-    assert same(read, state)
+    assert read is None  # which it is not
 
 
 def test_when_none_is_usable_each_is_named(tmp_path):
