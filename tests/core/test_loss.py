@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from artifact_torch import DivergedError, MissingLossError
+from artifact_torch import MissingLossError
 from artifact_torch.core.loss import EpochLoss
 from artifact_torch.testing import TinyModel
 
@@ -55,12 +55,12 @@ def test_the_mean_is_over_the_batches():
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_loss_that_is_not_finite_is_refused_and_not_counted(value):
+def test_a_loss_that_is_not_finite_is_counted_and_left_out_of_the_mean(value):
     loss = EpochLoss()
-    loss.add(torch.tensor(2.0))
-    with pytest.raises(DivergedError, match="lower the learning rate"):
-        loss.add(torch.tensor(value))
+    assert loss.add(torch.tensor(2.0)) == 2.0
+    assert not math.isfinite(loss.add(torch.tensor(value)))
     assert loss.mean() == 2.0
+    assert loss.non_finite == 1
 
 
 def test_the_mean_goes_on_from_its_state():
