@@ -129,7 +129,9 @@ def test_files_of_two_bundles_are_not_taken_for_one(tmp_path):
         read_bundle(tmp_path / "2")
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"null", b'{"format": 1}', b"\x00", b"[" * 100_000, b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b"null", b'{"format": 1}', b"\x00", b"[" * 100_000, b"\xff\xfe"]
+)
 def test_a_manifest_that_says_nothing_is_named(tmp_path, content):
     path = write_bundle(tmp_path / "bundle", {}, STATE)
     assert "manifest.json was altered" in damaged(path, "manifest.json", content)
