@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -13,7 +13,7 @@ from artifact_torch.core.loss import EpochLoss
 from artifact_torch.core.storage import JsonDict
 from artifact_torch.errors import DivergedError
 
-__all__ = ["NonFiniteGuard", "NonFinitePolicy", "non_finite_name"]
+__all__ = ["NonFiniteGuard", "NonFinitePolicy"]
 
 NonFinitePolicy = Literal["stop", "skip", "raise"]
 
@@ -76,6 +76,8 @@ class NonFiniteGuard:
             DivergedError: one is NaN or infinite and the policy is to stop, or too many steps in a row were left out.
         """
         if self._flags is not None:
+            if not gradients:
+                return True
             self._flags.add(self._look.at(gradients if norm is None else [norm]))
             return True
         found = self._bad_batch
@@ -147,11 +149,6 @@ class _DeviceFlags:
         return 0 if self._sums is None else int(self._sums[2].item())
 
 
-def non_finite_name(named: Iterator[tuple[str, Tensor]]) -> str | None:
-    """The first name whose tensor holds NaN or infinity, or None; reads each tensor once."""
-    return next((name for name, tensor in named if not bool(torch.isfinite(tensor).all())), None)
-
-
 class _Look:
     """Whether a tensor holds NaN or infinity, asked for all at once and answered on their device.
 
@@ -186,5 +183,5 @@ def _broken_gradients(model: nn.Module) -> str:
         for name, parameter in model.named_parameters()
         if parameter.grad is not None and not bool(torch.isfinite(parameter.grad.to_dense()).all())
     ]
-    others = f" and {len(broken) - 1} others" if len(broken) > 1 else ""
+    others = f" and of {len(broken) - 1} more" if len(broken) > 1 else ""
     return f"{broken[0]!r}{others}" if broken else "a parameter outside the model"

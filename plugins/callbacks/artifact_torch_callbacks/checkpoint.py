@@ -62,16 +62,22 @@ class Checkpoint(Callback):
         self.background = background
         self.on_failure = on_failure
         self._dealt_with = 0
+        self._saved_step = 0
         self._failed = False
 
     @hookimpl
     def on_train_start(self, trainer: Trainer) -> None:
         self._dealt_with = trainer.state.epochs_completed
+        self._saved_step = trainer.state.step
         self._failed = False
 
     @hookimpl(trylast=True)
     def execute_batch_postprocessing(self, trainer: Trainer) -> None:
-        if self.period_steps is not None and trainer.state.step % self.period_steps == 0:
+        if self.period_steps is None:
+            return
+        step = trainer.state.step
+        if step % self.period_steps == 0 and step != self._saved_step:  # a step may take several batches
+            self._saved_step = step
             self._save(trainer, f"step {trainer.state.step}")
 
     @hookimpl(trylast=True)
