@@ -7,7 +7,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from artifact_torch.core.random_state import seed_everything
 from artifact_torch.core.surroundings import kept_surroundings
 from artifact_torch.plugin.loading import reason_of
 from artifact_torch.plugin.specs import RunHooks, TrackingHooks
@@ -33,12 +32,10 @@ def guarded_run(trainer: Trainer) -> Generator[None]:
     logger.info(
         "Training %s: %s parameters on %s.", type(trainer.model).__qualname__, f"{parameters:,}", trainer.device
     )
-    if trainer.state.step == 0 and trainer.state.batch_in_epoch == 0:
-        seed_everything(trainer.seed)
     error: BaseException | None = None
     surroundings = kept_surroundings(trainer.model, deterministic=trainer.deterministic, tell=trainer.plugins.warn)
     try:
-        with surroundings, _teardown(trainer):
+        with surroundings, trainer.random_state.in_force(), _teardown(trainer):
             trainer.hooks.notify(TrackingHooks.track_params, params=trainer.params)
             trainer.hooks.notify(RunHooks.on_train_start, trainer=trainer)
             record_times(trainer)

@@ -66,6 +66,50 @@ def preserved_random_state() -> Generator[None]:
         restore_random_state(state)
 
 
+class OwnRandomState:
+    """The random state of one training: in force while it trains, kept while it does not.
+
+    So what a program draws between two calls of a trainer changes nothing in training, and training changes nothing in
+    what the program draws.
+
+    Args:
+        seed: fixes the state that training begins with.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._kept: JsonDict | None = None
+        self._in_force = False
+
+    @contextmanager
+    def in_force(self) -> Generator[None]:
+        """Make it the global state, and put the program's back afterwards."""
+        with preserved_random_state():
+            self._begin()
+            self._in_force = True
+            try:
+                yield
+            finally:
+                self._kept = capture_random_state()
+                self._in_force = False
+
+    def state(self) -> JsonDict | None:
+        """As ``capture_random_state`` gives it; None if training has not begun."""
+        return capture_random_state() if self._in_force else self._kept
+
+    def load(self, state: JsonDict | None) -> None:
+        """Go back to what ``state`` gave."""
+        self._kept = state
+        if self._in_force:
+            self._begin()
+
+    def _begin(self) -> None:
+        if self._kept is None:
+            seed_everything(self._seed)
+        else:
+            restore_random_state(self._kept)
+
+
 def derived_seed(*parts: int) -> int:
     """A seed of 64 bits that depends on all parts, and differs in any part's stead for others."""
     text = ":".join(map(str, parts)).encode()

@@ -12,7 +12,6 @@ from torch import nn
 from torch.nn.utils import get_total_norm
 
 from artifact_torch.core.conditions import conditions_of
-from artifact_torch.core.random_state import capture_random_state, restore_random_state
 from artifact_torch.core.storage import JsonDict, json_number
 from artifact_torch.errors import CheckpointError
 from artifact_torch.plugin.specs import CheckpointHooks
@@ -64,7 +63,7 @@ def capture(trainer: Trainer) -> JsonDict:
         "counters": dataclasses.asdict(trainer.state),
         "epoch_loss": trainer.epoch_loss.state_dict(),
         "metrics": trainer.metrics.state_dict(),
-        "random": capture_random_state(),
+        "random": trainer.random_state.state(),
         "records": trainer.records(),
         "plugin_set": trainer.plugins.plugin_set(),
         "plugins": {
@@ -105,7 +104,7 @@ def restore(trainer: Trainer, state: Mapping[str, Any]) -> None:
     trainer.epoch_loss.load_state_dict(state["epoch_loss"])
     trainer.metrics.load_state_dict(state["metrics"])
     _restore_plugins(trainer, state["plugins"])
-    restore_random_state(state["random"])
+    trainer.random_state.load(state["random"])
 
 
 def check_fit(trainer: Trainer, state: Mapping[str, Any]) -> None:

@@ -37,6 +37,7 @@ from artifact_torch.core.optimization import (
     with_step_ends,
 )
 from artifact_torch.core.optimizer import adam
+from artifact_torch.core.random_state import OwnRandomState
 from artifact_torch.core.recording import Recorder
 from artifact_torch.core.results import ValidationResults, track_results
 from artifact_torch.core.run import RunDirectory
@@ -118,8 +119,8 @@ class Trainer(Generic[InputT, OutputT]):
         stoppers: asked after each epoch whether to stop; objects, or names as with ``callbacks``.
         trackers: where results go besides the run directory; objects, or names as with ``callbacks``.
         device: ``"auto"`` takes an accelerator if there is one.
-        seed: fixes the random state of Python, numpy and torch when training starts, and the order of batches unless
-            the loader was given a seed of its own.
+        seed: fixes the random state of Python, numpy and torch while training, which is the trainer's own: the
+            program's is put back afterwards. And the order of batches, unless the loader has a seed of its own.
         log_every: optimizer steps between two records of batch metrics.
         compile: compile the model for training with ``torch.compile``; worth its start-up for large models only.
         deterministic: let torch use deterministic algorithms only, while training.
@@ -194,6 +195,7 @@ class Trainer(Generic[InputT, OutputT]):
         self.metrics = MetricHistory()
         self.epoch_loss = EpochLoss()
         self.throughput = Throughput()
+        self.random_state = OwnRandomState(seed)
         self.stop_reason = ""
         self.optimizer = adam(model) if optimizer is None else optimizer
         settings = OptimizationSettings(

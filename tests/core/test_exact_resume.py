@@ -207,7 +207,7 @@ def end_of(trainer):
         "epoch scores": trainer.epoch_scores.to_dict(),
         "batch metrics": trainer.batch_metrics.to_dict(),
         "samples": samples_of(trainer).samples,
-        "drawn afterwards": torch.rand(3).tolist(),
+        "random state": repr(trainer.random_state.state()["torch"].tolist()),
     }
 
 
