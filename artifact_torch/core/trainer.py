@@ -293,13 +293,7 @@ class Trainer(Generic[InputT, OutputT]):
                 not be written in the background, and nothing is saved now.
             OSError: the disk is full, failing or not writable; earlier checkpoints are untouched.
         """
-        self._settle()
-        broken = non_finite_parameter(self.model)
-        if broken is not None:
-            raise DivergedError(
-                f"The state after step {self.state.step} was not saved: the parameter {broken!r} holds NaN or "
-                "infinity; earlier checkpoints stay: lower the learning rate, or look for extreme values in the data."
-            )
+        self._check_finite()
         writer = self._writer_to(self.run.checkpoints if path is None else CheckpointStore(Path(path)))
         return writer.save(capture(self), self.state.step, about=describe(self), keep=keep, background=background)
 
@@ -497,6 +491,7 @@ class Trainer(Generic[InputT, OutputT]):
     def _finish(self, reason: str) -> None:
         self._validate_once()  # a stopper may have ended training between two validations
         self.stop_reason = reason
+        self._check_finite()
         self.track_file("model", self.model.save(self.run.model_path))
         self._count_seconds()
 
@@ -530,6 +525,16 @@ class Trainer(Generic[InputT, OutputT]):
         now = time.monotonic()
         self.state.seconds += now - self._clock
         self._clock = now
+
+    def _check_finite(self) -> None:
+        """Refuse to save what is not good."""
+        self._settle()
+        broken = non_finite_parameter(self.model)
+        if broken is not None:
+            raise DivergedError(
+                f"The state after step {self.state.step} was not saved: the parameter {broken!r} holds NaN or "
+                "infinity; earlier checkpoints stay: lower the learning rate, or look for extreme values in the data."
+            )
 
     def _diverged(self, what: str) -> DivergedError:
         checkpoints = [] if self._run is None else self._run.checkpoints.paths()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from artifact_torch import CheckpointError
 from artifact_torch.core.checkpoint import CheckpointStore, Retention, read_state, write_state
+from artifact_torch.core.temporary import temporary_path
 from artifact_torch.testing import TinyModel
 
 TENSORS = [
@@ -209,12 +211,12 @@ def test_a_checkpoint_is_never_overwritten(tmp_path):
 
 def test_what_an_interrupted_write_left_is_neither_read_nor_kept(tmp_path):
     store = store_with(tmp_path, 1)
-    half = store.directory / ".writing-0002-step-000000002-0123abcd"
+    ours = temporary_path(store.directory / "0002-step-000000002")
+    half = ours.with_name(re.sub(r"-[0-9a-f]{8}-(\d+)$", r"-00000000-\1", ours.name))  # of an earlier process
     half.mkdir()
     (half / "tensors.safetensors").write_bytes(b"half")
     assert [path.name for path in store.paths()] == ["0001-step-000000001"]
     assert store.load_newest().state["step"] == 1
-    store.prune(Retention(newest=1))
     assert [path.name for path in store.directory.iterdir()] == ["0001-step-000000001"]
 
 

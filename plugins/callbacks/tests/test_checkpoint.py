@@ -11,7 +11,16 @@ import pytest
 import torch
 from artifact_torch_callbacks import Checkpoint
 
-from artifact_torch import Callback, DivergedError, EarlyStopper, RunDirectory, Trainer, UsageError, hookimpl
+from artifact_torch import (
+    Callback,
+    CheckpointError,
+    DivergedError,
+    EarlyStopper,
+    RunDirectory,
+    Trainer,
+    UsageError,
+    hookimpl,
+)
 from artifact_torch import registry as components
 from artifact_torch.config import validated_parameters
 from artifact_torch.testing import TinyModel, tiny_loader
@@ -41,16 +50,16 @@ class FailAt(Callback):
 
 
 class OverflowAt(Callback):
-    """Makes the gradients of a step infinite, although its loss is finite."""
+    """Makes the parameters infinite after a step."""
 
     def __init__(self, step: int) -> None:
         self.step = step
 
     @hookimpl
-    def on_before_optimizer_step(self, trainer: Trainer) -> None:
-        if trainer.state.step + 1 == self.step:
+    def execute_batch_postprocessing(self, trainer: Trainer) -> None:
+        if trainer.state.step == self.step:
             for parameter in trainer.model.parameters():
-                parameter.grad = torch.full_like(parameter, torch.inf)
+                parameter.data.fill_(torch.inf)
 
 
 class Counting(Callback):
@@ -224,3 +233,52 @@ def test_a_full_disk_is_a_warning_and_leaves_earlier_checkpoints(tmp_path: Path)
         "earlier checkpoints stay."
     ]
     assert not list(directory.glob(".writing-*"))
+
+
+def numbers(trainer: Trainer) -> list[int]:
+    """The steps of the checkpoints that are there."""
+    return [int(path.name.split("-")[-1]) for path in trainer.run.checkpoints.paths()]
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_within_epochs_it_saves_every_so_many_steps(tmp_path: Path, background: bool) -> None:
+    trainer = new_trainer(tmp_path, Checkpoint(period_steps=3, keep=None, background=background))
+    trainer.train()
+    assert numbers(trainer)[:4] == [3, 4, 6, 8]
+
+
+def test_a_step_of_several_batches_is_saved_once(tmp_path: Path) -> None:
+    run = RunDirectory.create(root=tmp_path)
+    trainer = Trainer(
+        TinyModel(),
+        tiny_loader(),
+        epochs=2,
+        accumulate=2,
+        device="cpu",
+        run=run,
+        callbacks=[Checkpoint(period=2, period_steps=1, keep=None)],
+        use_installed_plugins=False,
+    )
+    trainer.train()
+    assert numbers(trainer) == [1, 2, 3, 4, 4]
+
+
+@pytest.mark.parametrize(("mode", "best"), [("min", [4, 12]), ("max", [8, 12])])
+def test_the_best_are_kept_besides_the_newest(tmp_path: Path, mode: Any, best: list[int]) -> None:
+    class Scores(Callback):
+        @hookimpl
+        def log_epoch_metrics(self, trainer: Trainer) -> Mapping[str, float]:
+            return {"score": {1: 1.0, 2: 3.0, 3: 2.0}[trainer.state.epoch]}
+
+    checkpoint = Checkpoint(keep=1, keep_best=1, score="train/score", mode=mode)
+    trainer = new_trainer(tmp_path, checkpoint, Scores())
+    trainer.train(epochs=3)
+    assert numbers(trainer) == best
+
+
+def test_a_disk_that_is_full_ends_training_if_that_is_wanted(tmp_path: Path) -> None:
+    trainer = new_trainer(tmp_path, Checkpoint(on_failure="stop"))
+    trainer.run.checkpoints.directory.write_text("a file where the folder of checkpoints should be")
+    with pytest.raises(CheckpointError, match=r"could not be written to .* Training was stopped, and earlier"):
+        trainer.train()
+    assert trainer.state.epochs_completed == 1
