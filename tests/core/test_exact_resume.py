@@ -156,6 +156,8 @@ CASES = {
     "bf16, accumulated": ("plateau", adam, {"precision": "bf16", "accumulate": 3, "clip_gradient_norm": 0.5}),
     "fp16": ("one cycle", adam, {"precision": "fp16", "accumulate": 2}),
     "a data set that draws": ("one cycle", adam, {"accumulate": 3, "loader": "data set"}),
+    "bf16, a data set that draws": ("one cycle", adam, {"loader": "data set", "precision": "bf16"}),
+    "bf16, two workers": ("one cycle", adam, {"loader": "workers", "precision": "bf16"}),
     "two workers": ("one cycle", adam, {"accumulate": 3, "loader": "workers", "precision": "bf16"}),
 }
 
@@ -167,7 +169,7 @@ def loader_of(kind):
     return DataLoader(Samples(), batch_size=4, shuffle=True, num_workers=2 if kind == "workers" else 0)
 
 
-def trainer_of(case, folder, *callbacks):
+def trainer_of(case, folder, *callbacks, run=None):
     schedule, optimizer, options = CASES[case]
     options = dict(options)
     held_out = InMemoryDataLoader({"features": FEATURES[:9], "index": torch.arange(9)}, batch_size=4)
@@ -183,7 +185,7 @@ def trainer_of(case, folder, *callbacks):
         device="cpu",
         seed=3,
         log_every=1,
-        run=RunDirectory.create(root=folder),
+        run=run or RunDirectory.create(root=folder),
         use_installed_plugins=False,
         **SCHEDULES[schedule],
         **options,
@@ -227,7 +229,7 @@ def check_every_stop(case, folder, every):
         assert end_of(resumed) == expected, path
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case != "two workers"])
+@pytest.mark.parametrize("case", [case for case in CASES if "workers" not in case])
 def test_resumed_after_any_batch_training_ends_as_it_would_have(tmp_path, case):
     check_every_stop(case, tmp_path, 1 if case in ("plain", "accumulated by three") else 5)
 
