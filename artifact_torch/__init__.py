@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from artifact_torch.core.artifact_group import ArtifactGroup as ArtifactGroup
     from artifact_torch.core.artifact_group import Conclusion as Conclusion
     from artifact_torch.core.artifact_group import TrainerParts as TrainerParts
+    from artifact_torch.core.batch_size import find_batch_size as find_batch_size
     from artifact_torch.core.callback import ArrayCallback as ArrayCallback
     from artifact_torch.core.callback import ArrayCollectionCallback as ArrayCollectionCallback
     from artifact_torch.core.callback import Callback as Callback
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from artifact_torch.core.data_loader import DataLoader as DataLoader
     from artifact_torch.core.in_memory import InMemoryDataLoader as InMemoryDataLoader
     from artifact_torch.core.interruption import Interrupted as Interrupted
+    from artifact_torch.core.learning_rate import find_learning_rate as find_learning_rate
     from artifact_torch.core.model import GenerationParams as GenerationParams
     from artifact_torch.core.model import GenerativeModel as GenerativeModel
     from artifact_torch.core.model import Model as Model
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from artifact_torch.core.results import ValidationResults as ValidationResults
     from artifact_torch.core.run import RunDirectory as RunDirectory
     from artifact_torch.core.stopper import EarlyStopper as EarlyStopper
+    from artifact_torch.core.summary import summarize as summarize
     from artifact_torch.core.tracker import Tracker as Tracker
     from artifact_torch.core.trainer import Trainer as Trainer
     from artifact_torch.core.trainer import TrainingResult as TrainingResult
@@ -129,6 +132,8 @@ __getattr__, __dir__ = lazy_attributes(
         "ValidationResults": "artifact_torch.core.results",
         "ValidationRoutine": "artifact_torch.core.validation",
         "adam": "artifact_torch.core.optimizer",
+        "find_batch_size": "artifact_torch.core.batch_size",
+        "find_learning_rate": "artifact_torch.core.learning_rate",
         "hookimpl": "artifact_torch.plugin.markers",
         "load_model": "artifact_torch.core.model",
         "make_optimizer": "artifact_torch.core.optimizer",
@@ -140,5 +145,6 @@ __getattr__, __dir__ = lazy_attributes(
         "resume_experiment": "artifact_torch.continuation",
         "resume_or_run_experiment": "artifact_torch.continuation",
         "run_experiment": "artifact_torch.experiment",
+        "summarize": "artifact_torch.core.summary",
     },
 )

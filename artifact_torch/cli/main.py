@@ -16,6 +16,11 @@ from artifact_torch.errors import ArtifactTorchError, PluginError
 _OWN_COMMANDS = {
     "check-plugins": ("artifact_torch.cli.check_plugins:check_plugins", "Try out the installed plugins."),
     "explain": ("artifact_torch.cli.explain:explain", "Show who will run at each hook, without training."),
+    "find-batch-size": ("artifact_torch.cli.finders:find_batch_size", "Find a batch size by trying larger ones."),
+    "find-learning-rate": (
+        "artifact_torch.cli.finders:find_learning_rate",
+        "Find a learning rate by trying higher ones.",
+    ),
     "generate": ("artifact_torch.cli.generate:generate", "Write new samples of a trained model."),
     "list-components": ("artifact_torch.cli.plugins:list_components", "Show what can be chosen by name."),
     "list-hooks": ("artifact_torch.cli.hooks:list_hooks", "Show the hooks, and who implements them."),
