@@ -62,8 +62,7 @@ def find_learning_rate(
             {
                 "learning_rate": curve.suggestion,
                 "curve": [
-                    {"learning_rate": rate, "loss": loss}
-                    for rate, loss in zip(curve.rates, curve.losses, strict=True)
+                    {"learning_rate": rate, "loss": loss} for rate, loss in zip(curve.rates, curve.losses, strict=True)
                 ],
             }
         )
