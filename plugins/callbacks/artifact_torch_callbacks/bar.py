@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from artifact_torch_callbacks.wording import epoch_of, number, shown_scores
+from artifact_torch_callbacks.wording import epoch_of, number, pace, shown_scores
 
 if TYPE_CHECKING:
     from artifact_torch import Trainer
@@ -85,8 +85,11 @@ class ProgressBar:
         room -= sum(len(f", {score}") for score in scores)
         steps = f", step {step}" if bar.total is None else f", step {step:>{len(str(bar.total))}}/{bar.total}"
         bar.n, bar.ncols, bar.bar_format = step, columns, self._format(wording)
-        bar.set_description_str(epoch + (steps if len(steps) <= room or not self._knows_total else ""), refresh=False)
-        bar.set_postfix_str(", ".join([*self._loss, *scores]), refresh=False)
+        if self._knows_total and len(steps) > room:
+            steps = ""
+        texts = _fitting(pace(trainer), room - len(steps))
+        bar.set_description_str(epoch + steps, refresh=False)
+        bar.set_postfix_str(", ".join([*self._loss, *scores, *texts]), refresh=False)
 
     def _format(self, wording: str) -> str:
         if self._knows_total:
@@ -101,12 +104,15 @@ class ProgressBar:
 def _total_steps(trainer: Trainer) -> int | None:
     """The steps of the whole training, from the first epoch on; None if the loader does not know its length."""
     try:
-        steps_per_epoch = len(trainer.train_loader)
+        batches_per_epoch = len(trainer.train_loader)
     except TypeError:
         return None
-    state = trainer.state
+    state, accumulate = trainer.state, trainer.optimization.settings.accumulate
+    steps_per_epoch = -(-batches_per_epoch // accumulate)
+    over = state.batch_in_epoch >= batches_per_epoch  # whose last step may have had fewer batches
+    steps_in_epoch = steps_per_epoch if over else state.batch_in_epoch // accumulate
     epochs_left = trainer.epochs - state.epochs_completed
-    return max(state.step, state.step - state.batch_in_epoch + epochs_left * steps_per_epoch)
+    return max(state.step, state.step - steps_in_epoch + epochs_left * steps_per_epoch)
 
 
 def _newest_scores(trainer: Trainer) -> list[str]:

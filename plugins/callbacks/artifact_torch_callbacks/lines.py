@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from artifact_torch_callbacks.wording import duration, epoch_of, number, shown_scores
+from artifact_torch_callbacks.wording import duration, epoch_of, number, pace, shown_scores
 
 if TYPE_CHECKING:
     from artifact_torch import Trainer
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["ProgressLines"]
 
 _NUMBER_WIDTH = 8
+_PACE_WIDTH = len("1,234 steps/s")
 _TIMES_WIDTH = len("10 s, 10 min 00 s left")
 
 
@@ -39,7 +40,9 @@ class ProgressLines:
         loss = f"loss {number(scores.get('train/loss', math.nan)):>{_NUMBER_WIDTH}}"
         times = f"{self._times(trainer, now):<{_TIMES_WIDTH}}"
         self._epoch_start = now
-        print("  ".join([epoch_of(trainer), loss, times, *self._columns(scores)]).rstrip(), file=sys.stderr, flush=True)
+        rate, *waiting = pace(trainer)
+        parts = [epoch_of(trainer), loss, times, f"{rate:>{_PACE_WIDTH}}", *self._columns(scores), *waiting]
+        print("  ".join(parts).rstrip(), file=sys.stderr, flush=True)
 
     def close(self, trainer: Trainer) -> None:
         pass

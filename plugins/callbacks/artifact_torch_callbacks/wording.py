@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from artifact_torch import Trainer
 
-__all__ = ["duration", "epoch_of", "number", "shown_scores"]
+__all__ = ["duration", "epoch_of", "number", "pace", "shown_scores"]
 
 _ORDER = {"validation": 0, "test": 1, "all": 2}
 _MAX_SCORES = 3
+_WORTH_TELLING = 0.1
 
 
 def number(value: float) -> str:
@@ -50,3 +51,18 @@ def shown_scores(names: Iterable[str]) -> list[str]:
 def epoch_of(trainer: Trainer) -> str:
     """Which epoch of how many is in progress or was the last, for example ``epoch  3/25``."""
     return f"epoch {max(trainer.state.epoch, 1):>{len(str(trainer.epochs))}}/{trainer.epochs}"
+
+
+def pace(trainer: Trainer) -> list[str]:
+    """How fast the epoch goes that is in progress or was the last, and its share of waiting for data if that is much.
+
+    Empty before the first batch.
+    """
+    throughput = trainer.throughput
+    rate = throughput.batches_per_second / trainer.optimization.settings.accumulate
+    if not rate:
+        return []
+    texts = [f"{rate:,.0f} steps/s" if rate >= 10 else f"{rate:.1f} steps/s"]
+    if throughput.data_wait_share >= _WORTH_TELLING:
+        texts.append(f"waits {throughput.data_wait_share:.0%} for data")
+    return texts

@@ -173,6 +173,9 @@ def is_aligned(lines: Sequence[str], pattern: str) -> bool:
     return len({match.span() for line in lines for match in [re.search(pattern, line)] if match}) == 1
 
 
+PACE = r"(, [\d,.]+ steps/s)?(, waits \d+% for data)?"
+
+
 # Lines.
 
 
@@ -185,7 +188,8 @@ def test_is_found_by_name_and_writes_lines_where_there_is_no_terminal(capsys: py
     assert len(lines) == 3
     for epoch, (line, loss) in enumerate(zip(lines, losses, strict=True), start=1):
         left = "" if epoch == 3 else r", \d+\.\d s left"
-        assert re.fullmatch(rf"epoch {epoch}/3  loss +{loss}  \d+\.\d s{left} +validation/constant +0\.2500", line)
+        beginning = rf"epoch {epoch}/3  loss +{loss}  \d+\.\d s{left} +[\d,]+ steps/s  validation/constant +0\.2500"
+        assert re.fullmatch(beginning + r"(  waits \d+% for data)?", line)
 
 
 def test_lines_are_aligned_and_blank_where_nothing_was_validated(capsys: pytest.CaptureFixture[str]) -> None:
@@ -222,7 +226,7 @@ def test_the_time_left_is_that_of_the_steps_left(capsys: pytest.CaptureFixture[s
     pause = At(1, lambda: time.sleep(0.4))
     trainer = new_trainer("progress", pause, epochs=4)
     trainer.train()
-    taken, left = map(float, re.findall(r"([\d.]+) s", lines_of(capsys)[0]))
+    taken, left = map(float, re.findall(r"([\d.]+) s(?!t)", lines_of(capsys)[0]))
     assert left == pytest.approx(3 * taken, abs=0.25 if left < 10 else 0.7)  # what rounding may do
 
 
@@ -251,9 +255,9 @@ def test_a_terminal_gets_one_bar_over_the_whole_training() -> None:
     assert after == ""
     assert re.fullmatch(
         rf"epoch 3/3, step 12/12 100%\|█+\| after 00:0\d, loss {number(scores['train/loss'])}, "
-        rf"validation/loss {number(scores['validation/loss'])}, constant 0\.2500|"
+        rf"validation/loss {number(scores['validation/loss'])}, constant 0\.2500{PACE}|"
         rf"epoch 3/3, step 12/12 100%\|█+\| after 00:0\d, loss {number(scores['train/loss'])}, "
-        rf"constant 0\.2500, validation/loss {number(scores['validation/loss'])}",
+        rf"constant 0\.2500, validation/loss {number(scores['validation/loss'])}{PACE}",
         bar,
     )
 
@@ -262,8 +266,8 @@ def test_the_bar_says_how_far_training_is_and_what_it_does() -> None:
     drawn = on_terminal(new_trainer("progress", Constant("constant"), epochs=4)).drawn
     assert drawn[0].startswith("epoch 1/4   0%|")
     assert drawn[0].endswith("| ? left")
-    assert any(re.match(r"epoch 2/4, step  8/16  50%\|█+ +\| validating, loss ", state) for state in drawn)
-    assert any(re.match(r"epoch 2/4, step  8/16  50%\|█+ +\| 00:0\d left, loss ", state) for state in drawn)
+    assert any(re.match(r"epoch 2/4, step  8/16  50%\|█+\S? +\| validating, loss ", state) for state in drawn)
+    assert any(re.match(r"epoch 2/4, step  8/16  50%\|█+\S? +\| 00:0\d left, loss ", state) for state in drawn)
 
 
 @pytest.mark.parametrize("columns", [0, 30, 60, 80, 100, 200])
@@ -339,8 +343,25 @@ def test_the_bar_ends_where_a_stopper_ends_training() -> None:
 
 def test_a_loader_of_unknown_length_is_counted_without_a_total() -> None:
     terminal = on_terminal(new_trainer("progress", loader=DataLoader(Samples(), batch_size=16)))
-    assert re.fullmatch(r"epoch 3/3, step 12, after 00:0\d, loss \S+", terminal.screen[0])
-    assert not any("%" in state for state in terminal.drawn)
+    assert re.fullmatch(r"epoch 3/3, step 12, after 00:0\d, loss [\d.e+-]+" + PACE, terminal.screen[0])
+    assert not any("%|" in state for state in terminal.drawn)
+
+
+def test_the_bar_counts_steps_of_several_batches() -> None:
+    terminal = on_terminal(new_trainer("progress", accumulate=3))  # four batches an epoch: two steps
+    assert terminal.screen[0].startswith("epoch 3/3, step 6/6 100%|")
+
+
+def test_waiting_for_data_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    class Slow(Samples):
+        def __iter__(self) -> Iterator[Any]:
+            for sample in super().__iter__():
+                time.sleep(0.002)  # a slow disk
+                yield sample
+
+    new_trainer("progress", loader=DataLoader(Slow(), batch_size=16), epochs=1).train()
+    (line,) = lines_of(capsys)
+    assert re.search(r"  [\d,.]+ steps/s  waits \d\d% for data$", line)
 
 
 def test_a_bar_can_be_asked_for_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
