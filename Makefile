@@ -48,6 +48,8 @@ docs: setup
 bench: setup
 	$(BIN)/python tests/benchmarks/bench_hooks.py $(OUT)
 	$(BIN)/python tests/benchmarks/bench_training.py $(OUT)
+	$(BIN)/python tests/benchmarks/bench_loader.py $(OUT)
+	$(BIN)/python tests/benchmarks/bench_size.py $(OUT)
 
 build: setup
 	rm -rf dist

@@ -112,6 +112,9 @@ class LoopHooks:
     def on_before_optimizer_step(self, trainer: Trainer) -> None:
         """Called after the backward pass and before the optimizer's step: gradients are there and may be edited.
 
+        With ``accumulate``, it is called once for the batches of a step, with the mean of their gradients. Afterwards
+        the gradients are checked for NaN and infinity and clipped, if that was asked for.
+
         Order:
             After ``execute_batch_preprocessing`` and the model. Implementations run one after the other, each with the
             gradients as those before have left them; the first error ends training, and the step is not made.
@@ -138,7 +141,7 @@ class LoopHooks:
 
     @hookspec
     def execute_batch_postprocessing(self, trainer: Trainer, batch: ModelInput, model_output: ModelOutput) -> None:
-        """Called last for a training batch, after the optimizer's step.
+        """Called last for a training batch, after the optimizer's step if one was due.
 
         Everything about the batch is recorded by then, so a checkpoint that is saved here holds it.
 
