@@ -26,7 +26,7 @@ from artifact_torch import (
     find_learning_rate,
     make_optimizer,
 )
-from artifact_torch.core.batch_size import BatchSizeRow, BatchSizeTable
+from artifact_torch.core.batch_size import BatchSizeRow, BatchSizeTable, _is_no_faster
 from artifact_torch.core.learning_rate import LearningRateCurve
 from artifact_torch.core.random_state import capture_random_state
 from artifact_torch.testing import HookRecorder, TinyModel, tiny_loader
@@ -417,6 +417,14 @@ def test_the_suggestion_is_the_smallest_size_that_is_nearly_the_fastest():
     frame = table.frame()
     assert list(frame.columns) == ["batch_size", "seconds_per_step", "samples_per_second", "peak_memory"]
     assert frame["batch_size"].tolist() == [16, 32, 64, 128]
+
+
+@pytest.mark.parametrize(
+    ("speeds", "ended"),
+    [([9, 8, 8], False), ([9, 8, 8, 9], True), ([9, 8, 8, 10], False), ([5, 9, 8, 7], False), ([5, 9, 8, 7, 6], True)],
+)
+def test_on_the_cpu_it_ends_after_three_sizes_that_are_no_faster(speeds, ended):
+    assert _is_no_faster([row(16 * 2**n, float(speed)) for n, speed in enumerate(speeds)], 3) == ended
 
 
 @pytest.mark.parametrize(
