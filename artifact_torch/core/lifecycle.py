@@ -24,10 +24,7 @@ def guarded_run(trainer: Trainer) -> Generator[None]:
     Every ``on_exception`` and ``on_train_end`` runs, whatever another of them raises; the first error is the one that
     reaches the caller, and the run's record says how it ended.
     """
-    run, records = trainer.open_run()
-    run.begin(_plugin_records(trainer), seed=trainer.seed, warnings=trainer.plugins.warnings)
-    if records is not None:
-        run.go_back(records)
+    trainer.run.begin(_plugin_records(trainer), seed=trainer.seed, warnings=trainer.plugins.warnings)
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
     logger.info(
         "Training %s: %s parameters on %s.", type(trainer.model).__qualname__, f"{parameters:,}", trainer.device

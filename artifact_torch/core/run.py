@@ -58,6 +58,7 @@ class RunDirectory:
         self._record = record
         self._log: logging.Handler | None = None
         self._usual_level = logging.NOTSET
+        self._position: JsonDict | None = None
 
     @classmethod
     def create(cls, experiment: str = "default", *, root: Path | str | None = None) -> Self:
@@ -147,6 +148,9 @@ class RunDirectory:
         self._usual_level = logger.level
         if logger.getEffectiveLevel() > logging.INFO:
             logger.setLevel(logging.INFO)  # the handlers of others keep their own levels
+        if self._position is not None:
+            self._take_out(self._position)
+            self._position = None
         process = {"host": platform.node(), "pid": os.getpid()}
         self.update(status="running", process=process, seed=seed, plugins=[dict(plugin) for plugin in plugins])
 
@@ -183,12 +187,14 @@ class RunDirectory:
         return {"run_id": self._record.get("run_id"), "bytes": {name: self._size_of(name) for name in _APPENDED}}
 
     def go_back(self, position: JsonDict) -> None:
-        """Take out of the records what came after a position: training goes on from there, and records it again.
+        """When training begins, take out of the records what came after a position: it will be recorded again.
 
         It is moved to files that are named ``*.superseded.jsonl``. A position in another run's records is left alone.
         """
-        if position["run_id"] != self._record.get("run_id"):
-            return
+        if position["run_id"] == self._record.get("run_id"):
+            self._position = position
+
+    def _take_out(self, position: JsonDict) -> None:
         for name, size in position["bytes"].items():
             if self._size_of(name) <= size:
                 continue

@@ -64,7 +64,7 @@ def capture(trainer: Trainer) -> JsonDict:
         "epoch_loss": trainer.epoch_loss.state_dict(),
         "metrics": trainer.metrics.state_dict(),
         "random": trainer.random_state.state(),
-        "records": trainer.records(),
+        "records": trainer.run.position() if trainer.has_run else None,
         "plugin_set": trainer.plugins.plugin_set(),
         "plugins": {
             answer.plugin: answer.of_type(Mapping, "a mapping")

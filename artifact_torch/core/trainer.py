@@ -16,10 +16,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from typing_extensions import TypeVar, Unpack
 
 from artifact_torch.core.callback import Callback
-from artifact_torch.core.checkpoint import CheckpointStore, Retention, read_state
-from artifact_torch.core.checkpoint_writer import CheckpointWriter
+from artifact_torch.core.checkpoint import Retention
 from artifact_torch.core.components import chosen_components
-from artifact_torch.core.conditions import check_conditions, conditions_of
 from artifact_torch.core.data import BatchLoader, DataSplit
 from artifact_torch.core.device import resolve_device
 from artifact_torch.core.interruption import Interrupted, SignalWatch
@@ -41,16 +39,15 @@ from artifact_torch.core.random_state import OwnRandomState
 from artifact_torch.core.recording import Recorder
 from artifact_torch.core.results import ValidationResults, track_results
 from artifact_torch.core.run import RunDirectory
+from artifact_torch.core.saving import Saving
 from artifact_torch.core.schedule import SchedulerFactory, total_steps
-from artifact_torch.core.state import TrainingState, capture, check_fit, describe, non_finite_parameter, restore
+from artifact_torch.core.state import TrainingState
 from artifact_torch.core.stopper import EarlyStopper
-from artifact_torch.core.storage import JsonDict, is_bundle
 from artifact_torch.core.throughput import Throughput
 from artifact_torch.core.tracker import Tracker
 from artifact_torch.core.validation import ValidationRoutine
 from artifact_torch.errors import DivergedError, UsageError
 from artifact_torch.plugin.dispatch import LoopDispatch
-from artifact_torch.plugin.drift import check_plugin_set
 from artifact_torch.plugin.ledger import DEFAULT_TIME_SHARE, PluginTime
 from artifact_torch.plugin.manager import Plugins
 from artifact_torch.plugin.selection import PluginSelection
@@ -206,8 +203,7 @@ class Trainer(Generic[InputT, OutputT]):
         self.optimization = Optimization(model, self.optimizer, scheduler, settings, self.device, self._diverged)
         self._compiled = cast("Model[InputT, OutputT]", torch.compile(model)) if compile else None
         self._run = run
-        self._records: JsonDict | None = None
-        self._writer: CheckpointWriter | None = None
+        self._saving = Saving(self)
         self._clock = time.monotonic()
         self._signals = SignalWatch()
         self.plugins = Plugins(plugins, self, time_share=plugin_time_share)
@@ -265,7 +261,7 @@ class Trainer(Generic[InputT, OutputT]):
 
     def validate(self) -> ValidationResults:
         """Run the validation routine now; its results are tracked and stand in ``epoch_scores``."""
-        self._open_run()  # before the work, so that a directory that cannot be made is known at once
+        _ = self.run  # before the work, so that a directory that cannot be made is known at once
         results = self.validation.validate(self)
         if "train/loss" in results.scores:
             raise UsageError("A score of the training split is named 'loss', like the training loss: rename it.")
@@ -293,9 +289,7 @@ class Trainer(Generic[InputT, OutputT]):
                 not be written in the background, and nothing is saved now.
             OSError: the disk is full, failing or not writable; earlier checkpoints are untouched.
         """
-        self._check_finite()
-        writer = self._writer_to(self.run.checkpoints if path is None else CheckpointStore(Path(path)))
-        return writer.save(capture(self), self.state.step, about=describe(self), keep=keep, background=background)
+        return self._saving.save(path, keep=keep, background=background)
 
     def wait_for_checkpoints(self) -> None:
         """Wait until the checkpoints that were saved in the background are written.
@@ -303,8 +297,7 @@ class Trainer(Generic[InputT, OutputT]):
         Raises:
             CheckpointError: one of them was lost; the message names it. It is raised once.
         """
-        if self._writer is not None:
-            self._writer.wait()
+        self._saving.wait()
 
     def load_checkpoint(
         self, path: Path | str | None = None, *, allow_plugin_drift: bool = False, allow_changes: bool = False
@@ -325,25 +318,7 @@ class Trainer(Generic[InputT, OutputT]):
             CheckpointError: there is none that is undamaged, it does not fit this trainer, a plugin that has state in
                 it is not here, or settings or data differ.
         """
-        if self._writer is not None:
-            self._writer.settle()
-        if path is not None and is_bundle(Path(path)):
-            chosen, state = Path(path), read_state(Path(path))
-        else:
-            loaded = (self.run.checkpoints if path is None else CheckpointStore(Path(path))).load_newest()
-            chosen, state = loaded.path, loaded.state
-            for reason in loaded.skipped:
-                logger.warning("A newer checkpoint was skipped: %s", reason)
-        check_fit(self, state)
-        differences = check_conditions(state["conditions"], conditions_of(self), allow=allow_changes)
-        differences += check_plugin_set(
-            state["plugin_set"], state["plugins"], self.plugins.plugin_set(), allow=allow_plugin_drift
-        )
-        for warning in differences:
-            self.plugins.warn(warning)
-        restore(self, state)
-        self._records = state["records"]
-        return chosen
+        return self._saving.load(path, allow_plugin_drift=allow_plugin_drift, allow_changes=allow_changes)
 
     @property
     def scheduler(self) -> LRScheduler | None:
@@ -355,19 +330,19 @@ class Trainer(Generic[InputT, OutputT]):
         """Whether the model is compiled for training."""
         return self._compiled is not None
 
-    def open_run(self) -> tuple[RunDirectory, JsonDict | None]:
-        """The run's directory, and how far its records went when the checkpoint that was loaded last was written."""
-        records, self._records = self._records, None
-        return self.run, records
-
-    def records(self) -> JsonDict | None:
-        """How far the records of the run go, if it has a directory yet."""
-        return None if self._run is None else self._run.position()
-
     @property
     def run(self) -> RunDirectory:
         """The run's directory, made when it is first needed."""
-        return self._open_run()
+        run = self._run or RunDirectory.create()
+        if self.plugins.name_of(run) is None:
+            self.plugins.register(run, "run_directory", source="core")
+        self._run = run
+        return run
+
+    @property
+    def has_run(self) -> bool:
+        """Whether there is a run's directory already."""
+        return self._run is not None
 
     @property
     def epoch_scores(self) -> pd.DataFrame:
@@ -465,10 +440,10 @@ class Trainer(Generic[InputT, OutputT]):
         self.state.step += 1
 
     def _log_batch(self, batch: InputT, output: OutputT) -> None:
-        self._settle()
+        self.settle()
         self._recorder.batch(output["loss"].item(), self._log_batch_metrics(batch, output))
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """See what an accelerator found to be NaN or infinite; this waits for it."""
         self.optimization.guard.settle(self.epoch_loss)
         self.optimization.check_scale()
@@ -477,7 +452,7 @@ class Trainer(Generic[InputT, OutputT]):
         state = self.state
         if state.batch_in_epoch == 0:
             raise UsageError(f"The training loader gave no batch in epoch {state.epoch}: check the data set's length.")
-        self._settle()
+        self.settle()
         self._recorder.epoch_loss(self.epoch_loss.mean())
         due = self.validation.is_due(state.epoch) or state.epoch >= self.epochs
         if due:
@@ -491,53 +466,25 @@ class Trainer(Generic[InputT, OutputT]):
     def _finish(self, reason: str) -> None:
         self._validate_once()  # a stopper may have ended training between two validations
         self.stop_reason = reason
-        self._check_finite()
+        self._saving.check_finite()
         self.track_file("model", self.model.save(self.run.model_path))
         self._count_seconds()
 
     def _save_and_stop(self, signal_number: int) -> NoReturn:
-        if self._writer is not None:
-            self._writer.settle()
-        try:
-            logger.warning("Interrupted: training can go on from %s.", self.save_checkpoint())
-        except (DivergedError, OSError) as error:
-            logger.warning("Interrupted, and the state cannot be saved (%s): earlier checkpoints stay.", error)
+        self._saving.save_at_last()
         raise Interrupted(signal_number)
 
     def _validate_once(self) -> None:
         if self.validation.has_work and self.state.validated_step != self.state.step:
             self.validate()
 
-    def _open_run(self) -> RunDirectory:
-        run = self._run or RunDirectory.create()
-        if self.plugins.name_of(run) is None:
-            self.plugins.register(run, "run_directory", source="core")
-        self._run = run
-        return run
-
-    def _writer_to(self, store: CheckpointStore) -> CheckpointWriter:
-        if self._writer is None or self._writer.store.directory != store.directory:
-            self.wait_for_checkpoints()
-            self._writer = CheckpointWriter(store)
-        return self._writer
-
     def _count_seconds(self) -> None:
         now = time.monotonic()
         self.state.seconds += now - self._clock
         self._clock = now
 
-    def _check_finite(self) -> None:
-        """Refuse to save what is not good."""
-        self._settle()
-        broken = non_finite_parameter(self.model)
-        if broken is not None:
-            raise DivergedError(
-                f"The state after step {self.state.step} was not saved: the parameter {broken!r} holds NaN or "
-                "infinity; earlier checkpoints stay: lower the learning rate, or look for extreme values in the data."
-            )
-
     def _diverged(self, what: str) -> DivergedError:
-        checkpoints = [] if self._run is None else self._run.checkpoints.paths()
+        checkpoints = self.run.checkpoints.paths() if self.has_run else []
         kept = f"The last good checkpoint is {checkpoints[-1]}" if checkpoints else "No checkpoint was saved before"
         place = f"in epoch {self.state.epoch}, step {self.state.step + 1}"
         return DivergedError(
