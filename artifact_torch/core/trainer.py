@@ -409,7 +409,7 @@ class Trainer(Generic[InputT, OutputT]):
         self._dispatch.resolve()
         self.plugins.remember_modes()
         self.optimization.begin_epoch()
-        self._forward = self._compiled or self.model
+        self._forward = self.model if self._compiled is None else self._compiled
 
     def _batches(self) -> Iterator[tuple[InputT, bool]]:
         """The batches that are left of the epoch, and whether the optimizer steps after each."""
