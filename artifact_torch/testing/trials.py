@@ -75,7 +75,7 @@ class Snapshot:
     def of(cls, trainer: Trainer[Any, Any]) -> Snapshot:
         scores = trainer.metrics.of_epoch(trainer.state.epochs_completed)
         modes = {name or "the model": _mode(module.training) for name, module in trainer.model.named_modules()}
-        random_state = capture_random_state()
+        random_state = trainer.random_state.state() or capture_random_state()
         return cls(
             trainer.state.epochs_completed,
             {name: scores[name] for name in LOSSES if name in scores},
