@@ -46,6 +46,7 @@ docs: setup
 	$(BIN)/python -m artifact_torch.plugin.documentation docs/hooks.md
 
 bench: setup
+	$(BIN)/python tests/benchmarks/bench_start.py $(OUT)
 	$(BIN)/python tests/benchmarks/bench_hooks.py $(OUT)
 	$(BIN)/python tests/benchmarks/bench_training.py $(OUT)
 	$(BIN)/python tests/benchmarks/bench_loader.py $(OUT)
