@@ -18,7 +18,7 @@ CONFIG = """
 file = "table.csv"
 
 [training]
-epochs = 300
+epochs = 40
 batch_size = 8
 
 [validation]
@@ -41,12 +41,23 @@ def succeeded(process):
     return json.loads(out)
 
 
+def prepared(folder):
+    folder.mkdir(exist_ok=True)
+    (folder / "table.csv").write_text("number,label\n" + "".join(f"{n % 7},{'ab'[n % 2]}\n" for n in range(40)))
+    (folder / "experiment.toml").write_text(CONFIG)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What a run that was left alone says."""
+    return succeeded(started(prepared(tmp_path_factory.mktemp("whole")), "train", "experiment.toml", "--json"))
+
+
 @pytest.mark.lengthy
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_training_that_is_told_to_stop_saves_and_goes_on_to_the_same_end(tmp_path, number):
-    (tmp_path / "table.csv").write_text("number,label\n" + "".join(f"{n % 7},{'ab'[n % 2]}\n" for n in range(40)))
-    (tmp_path / "experiment.toml").write_text(CONFIG)
-    process = started(tmp_path, "train", "experiment.toml", "--json")
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_a_training_that_is_told_to_stop_saves_and_goes_on_to_the_same_end(tmp_path, number, whole):
+    process = started(prepared(tmp_path), "train", "experiment.toml", "--json")
     assert process.stderr is not None
     talk = [process.stderr.readline() for _ in range(3)]  # a line is written after each epoch
     process.send_signal(number)
@@ -57,9 +68,8 @@ def test_a_training_that_is_told_to_stop_saves_and_goes_on_to_the_same_end(tmp_p
     assert rest.endswith(f"Interrupted. Go on with: artifact-torch resume {run}\n")
     record = json.loads((run / "run.json").read_text())
     assert record["status"] == "interrupted"
-    assert 3 <= record["epochs"] < 300
+    assert 3 <= record["epochs"] < 40
     resumed = succeeded(started(tmp_path, "resume", str(run), "--json"))
-    whole = succeeded(started(tmp_path, "train", "experiment.toml", "--json"))
-    assert resumed["epochs"] == whole["epochs"] == 300
+    assert resumed["epochs"] == whole["epochs"] == 40
     assert resumed["scores"] == whole["scores"]
     assert Path(resumed["synthetic"]).read_bytes() == Path(whole["synthetic"]).read_bytes()
