@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from artifact_torch.core.trainer import Trainer as Trainer
     from artifact_torch.core.trainer import TrainingResult as TrainingResult
     from artifact_torch.core.validation import ValidationRoutine as ValidationRoutine
+    from artifact_torch.core.validation_history import ValidationHistory as ValidationHistory
     from artifact_torch.errors import ArtifactTorchError as ArtifactTorchError
     from artifact_torch.errors import CheckpointError as CheckpointError
     from artifact_torch.errors import ConfigError as ConfigError
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from artifact_torch.errors import OutOfMemoryError as OutOfMemoryError
     from artifact_torch.errors import PluginError as PluginError
     from artifact_torch.errors import UsageError as UsageError
+    from artifact_torch.errors import ValidationError as ValidationError
     from artifact_torch.experiment import Experiment as Experiment
     from artifact_torch.experiment import ExperimentResult as ExperimentResult
     from artifact_torch.experiment import prepare_experiment as prepare_experiment
@@ -143,6 +145,8 @@ __getattr__, __dir__ = lazy_attributes(
         "TrainingResult": "artifact_torch.core.trainer",
         "TrainingSettings": "artifact_torch.core.options",
         "UsageError": "artifact_torch.errors",
+        "ValidationError": "artifact_torch.errors",
+        "ValidationHistory": "artifact_torch.core.validation_history",
         "ValidationPlan": "artifact_torch.core.plan",
         "ValidationResults": "artifact_torch.core.results",
         "ValidationRoutine": "artifact_torch.core.validation",

@@ -74,9 +74,11 @@ class Plot:
         return Image.open(self.path)
 
     def move(self, path: Path) -> None:
-        """Move the file; what is at ``path`` is replaced."""
-        shutil.move(self.path, path)
-        self.path = path
+        """Move the file, to a folder that is made if it is missing; what is at ``path`` is replaced."""
+        if path != self.path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(self.path, path)
+            self.path = path
 
     def __repr__(self) -> str:
         return f"Plot({str(self.path)!r})"

@@ -56,7 +56,7 @@ def write_data(folder: Path, data: Mapping[str, Data]) -> None:
                 raise UsageError(f"The table {name!r} has a column named {column!r}: name columns with texts.")
             what = f"The column {column!r} of {name!r}"
             if series.dtype == object or isinstance(series.dtype, pd.StringDtype):
-                codes, labels = pd.factorize(series.to_numpy(dtype=object, na_value=None))
+                codes, labels = pd.factorize(series.astype(object).to_numpy())
                 if not all(isinstance(label, str) for label in labels):
                     raise UsageError(f"{what} holds something else than texts: turn it into texts or numbers.")
                 columns.append({"name": column, "file": save(codes.astype(np.int32), what), "labels": list(labels)})
