@@ -133,7 +133,7 @@ class BackgroundWork(ArtifactWork):
                 "output": str(round.place(artifact).resolve()),
                 "dpi": plan.dpi,
             }
-            task = Task(0 if artifact.kind.is_score else 1, request=request)
+            task = Task(0 if artifact.kind.is_score else 1, request)
             self._tasks[task.number] = round, artifact
             self._pool.submit(task)
 

@@ -60,6 +60,8 @@ class _Worker:
         self._prepared: dict[str, tuple[str, Any]] = {}
 
     def answer(self, request: dict[str, Any]) -> Outcome:
+        if not request:
+            return Outcome()  # it was to start
         try:
             computation = self._computation(request["recipe"])
             if "artifact" not in request:

@@ -25,25 +25,26 @@ __all__ = ["Task", "WorkerPool"]
 logger = logging.getLogger("artifact_torch")
 
 _ATTEMPTS = 2
+_START_SECONDS = 300.0
 
 
-@dataclass(order=True, slots=True)
+@dataclass(slots=True)
 class Task:
     """A request to compute an artifact, and what became of it.
 
     Attributes:
         rank: tasks of a lower rank are done first.
-        number: and among those of one rank, those with a lower number.
         request: what the process is asked, JSON values.
-        outcome: what it answered; None until then.
-        failures: the outcomes of attempts that failed before.
+        number: among those of one rank, tasks with a lower number are done first.
+        attempts: how often it was tried.
+        outcome: what came of it; None until then.
     """
 
     rank: int
+    request: Mapping[str, Any]
     number: int = field(init=False, default_factory=itertools.count().__next__)
-    request: Mapping[str, Any] = field(compare=False, kw_only=True)
-    outcome: Outcome | None = field(compare=False, init=False, default=None)
-    failures: list[Outcome] = field(compare=False, init=False, default_factory=list[Outcome])
+    attempts: int = field(init=False, default=0)
+    outcome: Outcome | None = field(init=False, default=None)
 
 
 class WorkerPool:
@@ -61,7 +62,7 @@ class WorkerPool:
     def __init__(self, workers: int, *, seconds: float, log: Path) -> None:
         self._seconds = seconds
         self._log = log
-        self._tasks: queue.PriorityQueue[Task | _End] = queue.PriorityQueue()
+        self._tasks: queue.PriorityQueue[tuple[int, int, Task | None]] = queue.PriorityQueue()
         self._finished: queue.SimpleQueue[Task] = queue.SimpleQueue()
         self._processes: list[_Process] = []
         self._threads: list[threading.Thread] = []
@@ -80,7 +81,7 @@ class WorkerPool:
 
     def submit(self, task: Task) -> None:
         """Have a task done."""
-        self._tasks.put(task)
+        self._tasks.put((task.rank, task.number, task))
 
     def finished(self, timeout: float = 0.0) -> list[Task]:
         """The tasks that are done since the last call; waits up to ``timeout`` seconds for the first of them."""
@@ -94,8 +95,8 @@ class WorkerPool:
 
     def close(self) -> None:
         """End the processes, whatever they are doing."""
-        for _ in self._threads:
-            self._tasks.put(_End())
+        for number in range(len(self._threads)):
+            self._tasks.put((-1, number, None))  # before every task
         for process in self._processes:
             process.end()
         for thread in self._threads:
@@ -112,24 +113,16 @@ class WorkerPool:
     def _serve(self, process: _Process, first: list[Mapping[str, Any]]) -> None:
         for request in first:
             process.ask(request, self._seconds)
-        while isinstance(task := self._tasks.get(), Task):
+        while (task := self._tasks.get()[2]) is not None:
             outcome = process.ask(task.request, self._seconds)
             if process.ended:
                 return
-            if outcome.error and len(task.failures) + 1 < _ATTEMPTS:
-                task.failures.append(outcome)
-                self._tasks.put(task)
+            task.attempts += 1
+            if outcome.error and task.attempts < _ATTEMPTS:
+                self.submit(task)
                 continue
             task.outcome = outcome
             self._finished.put(task)
-
-
-@dataclass(order=True, slots=True)
-class _End:
-    """Sorts before every task."""
-
-    rank: int = -1
-    number: int = -1
 
 
 class _Process:
@@ -148,9 +141,16 @@ class _Process:
     def ask(self, request: Mapping[str, Any], seconds: float) -> Outcome:
         """The answer to a request; if there is none, an outcome that says why."""
         try:
-            process = self._running()
+            process, fresh = self._running()
         except OSError as error:
             return Outcome(error=f"no process can be started for it ({error})")
+        if fresh:  # the time that starting takes is not the artifact's
+            started = self._answer(process, {}, _START_SECONDS)
+            if started.error:
+                return started
+        return self._answer(process, request, seconds)
+
+    def _answer(self, process: subprocess.Popen[str], request: Mapping[str, Any], seconds: float) -> Outcome:
         late = threading.Event()
 
         def kill() -> None:
@@ -183,10 +183,12 @@ class _Process:
         if self._process is not None:
             self._failed(self._process, "training has ended")
 
-    def _running(self) -> subprocess.Popen[str]:
+    def _running(self) -> tuple[subprocess.Popen[str], bool]:
+        """The process, and whether it was started only now."""
         with self._lock:
             if self.ended:
                 raise OSError("training has ended")
+            fresh = self._process is None
             if self._process is None:
                 environment = {**os.environ, "MPLBACKEND": "Agg"}
                 with self._log.open("a", encoding="utf-8") as log:
@@ -198,7 +200,7 @@ class _Process:
                         text=True,
                         env=environment,
                     )
-            return self._process
+            return self._process, fresh
 
     def _failed(self, process: subprocess.Popen[str], reason: str) -> Outcome:
         status = process.wait()

@@ -45,7 +45,7 @@ class Judging(Computation):
         if name == "slow":
             time.sleep(self.parameters.get("seconds", 0.3))
         if name == "warns":
-            warnings.warn("this is worth knowing", ArtifactWarning)
+            warnings.warn("this is worth knowing", ArtifactWarning, stacklevel=1)
             print("and this was printed")
         if name == "nan":
             return float("nan")

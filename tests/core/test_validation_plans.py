@@ -164,7 +164,7 @@ def test_an_artifact_that_raises_is_a_warning_with_its_traceback_in_the_record(v
     scores = trainer.epoch_scores
     assert scores["validation/x"].notna().all()
     assert "validation/raises" not in scores
-    with pytest.raises(ValidationError, match="score raises of validation .* could not be computed.*depends on it"):
+    with pytest.raises(ValidationError, match=r"score raises of validation .* could not be computed.*depends on it"):
         trainer.latest_score("validation/raises")
 
 
@@ -289,7 +289,7 @@ def test_a_checkpoint_keeps_what_is_under_way_and_it_is_computed_afterwards(vali
 
 def test_two_parts_that_compute_one_artifact_are_refused(validated, judging):
     with pytest.raises(
-        UsageError, match="'a' and the validation plan|The validation plan 'b' both compute the score x"
+        UsageError, match="The validation plan 'a' and the validation plan 'b' both compute the score x"
     ):
         validated(
             judging.JudgingPlan(judging.scores("x"), name="a"), judging.JudgingPlan(judging.scores("x"), name="b")
