@@ -20,6 +20,7 @@ from artifact_torch_table_comparison.computation import TableComputation, shares
 from artifact_torch_table_comparison.drawing import readable
 from artifact_torch_table_comparison.missing import MISSING_SHARES
 from matplotlib import pyplot
+from threadpoolctl import threadpool_limits
 
 from artifact_torch import Artifact, ArtifactKind, ArtifactWarning, execute_plan
 
@@ -87,7 +88,7 @@ def test_values_are_those_of_artifact_core_s_engine(artifact):
     if artifact == TSNE:
         real, synthetic = (frame.iloc[np.sort(_chosen(len(frame)))] for frame in (real, synthetic))
     np.random.seed(0)
-    with readable(dpi=50, num_columns=4):
+    with threadpool_limits(1), readable(dpi=50, num_columns=4):
         expected = produce(artifact.name, real, synthetic)
     found = computation.compute(artifact, prepared)
     if artifact.kind is ArtifactKind.SCORE:
