@@ -19,7 +19,7 @@ import pandas as pd
 from artifact_torch import ConfigError, DataError
 from artifact_torch_table_comparison.schema import ColumnSchema, TableSchema
 
-__all__ = ["MISSING_LABEL", "ColumnRole", "Comparison", "comparable_frames", "missing_shares"]
+__all__ = ["MISSING_LABEL", "ColumnRole", "Comparison", "comparable_frames", "is_missing_label", "missing_shares"]
 
 MISSING_LABEL = "(missing)"
 SECONDS_PER_DAY = 86400.0
@@ -112,6 +112,11 @@ def comparable_frames(
     """
     comparison = Comparison(real, schema)
     return comparison.real, comparison.comparable(synthetic), comparison.continuous, comparison.categorical
+
+
+def is_missing_label(label: str) -> bool:
+    """Whether a label may be the one of missing values, ``(missing)`` in as many brackets as are needed."""
+    return label.startswith("(") and label.strip("()") == MISSING_LABEL.strip("()")
 
 
 def missing_shares(frame: pd.DataFrame) -> dict[str, float]:

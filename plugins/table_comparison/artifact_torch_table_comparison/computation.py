@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from artifact_torch import Artifact, ArtifactKind, ArtifactWarning, Computation, Data
 from artifact_torch_table_comparison.catalogue import TSNE, built_artifact
-from artifact_torch_table_comparison.drawing import FewerLabels, readable
+from artifact_torch_table_comparison.drawing import FewerLabels, readable, with_fewer_points
 from artifact_torch_table_comparison.missing import MISSING_SHARES
 
 __all__ = ["PreparedTables", "TableComputation", "shares_frame", "specification_of"]
@@ -101,6 +101,8 @@ class TableComputation(Computation[PreparedTables]):
         if artifact.name == "PDF" and not artifact.kind.is_score:
             specification = self._shown_specification
             real, synthetic = prepared.shown
+        elif artifact.name == "CDF" and not artifact.kind.is_score:
+            real, synthetic = (with_fewer_points(frame, self._continuous) for frame in (real, synthetic))
         elif artifact == TSNE:
             real, synthetic = (self._few(frame) for frame in (real, synthetic))
         if artifact not in self._built:

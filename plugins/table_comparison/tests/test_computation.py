@@ -78,7 +78,13 @@ def pixels(figure):
     return np.asarray(figure.canvas.buffer_rgba())
 
 
-@pytest.mark.parametrize("artifact", ALL_ARTIFACTS, ids=str)
+@pytest.mark.parametrize(
+    "artifact",
+    [
+        pytest.param(artifact, id=str(artifact), marks=[pytest.mark.lengthy] if "plot" in artifact.kind else [])
+        for artifact in ALL_ARTIFACTS
+    ],
+)
 @pytest.mark.filterwarnings("ignore")
 def test_values_are_those_of_artifact_core_s_engine(artifact):
     computation, prepared = prepared_of(example(0), example(1))
@@ -163,6 +169,7 @@ def test_labels_of_known_rows_are_no_surprise():
     assert told == []
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("name", ["PCA_JUXTAPOSITION", "TRUNCATED_SVD_JUXTAPOSITION", TSNE.name])
 def test_a_projection_that_cannot_be_made_is_told(name):
     artifact = Artifact(ArtifactKind.PLOT, name)
@@ -176,6 +183,7 @@ def test_t_sne_of_too_few_rows_is_told():
     assert told == ["there are less than 31 rows, so nothing is projected"]
 
 
+@pytest.mark.lengthy
 def test_what_is_random_in_an_artifact_is_seeded_and_the_program_s_randomness_is_left_alone():
     artifact = Artifact(ArtifactKind.PLOT, "TRUNCATED_SVD_JUXTAPOSITION")
     computation, prepared = prepared_of(example(0), example(1))
@@ -197,6 +205,7 @@ def test_the_frames_of_a_round_are_left_as_they_are():
     assert MISSING_SHARES not in inputs["synthetic"].attrs
 
 
+@pytest.mark.lengthy
 def test_executing_a_plan_gives_every_artifact_and_pictures_of_it(tmp_path):
     plan = TableComparisonValidationPlan(
         table_from_frame(example(0)),
@@ -211,6 +220,7 @@ def test_executing_a_plan_gives_every_artifact_and_pictures_of_it(tmp_path):
         assert min(plot.image().size) > 100
 
 
+@pytest.mark.lengthy
 def test_a_process_computes_without_importing_torch(tmp_path):
     table = table_from_frame(example(0))
     recipe = TableComparisonValidationPlan(table, ComparisonArtifacts(plots=["PDF"])).recipe()
@@ -247,6 +257,7 @@ def test_shares_are_a_table_of_one_row():
     assert shares_frame({"a": 0.5, "b": 0.0}).to_dict("list") == {"a": [0.5], "b": [0.0]}
 
 
+@pytest.mark.lengthy
 @pytest.mark.filterwarnings("ignore")
 def test_artifact_core_still_takes_no_notice_of_the_perplexity_of_t_sne():
     """Fails when artifact-core does: then ``_WITHOUT_EFFECT`` of the catalogue must forget it."""

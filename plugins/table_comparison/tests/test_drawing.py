@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
-from artifact_torch_table_comparison.drawing import MOST_LABELS, FewerLabels, readable
+from artifact_torch_table_comparison.drawing import (
+    MOST_LABELS,
+    MOST_POINTS,
+    FewerLabels,
+    readable,
+    with_fewer_points,
+)
 from pandas.testing import assert_frame_equal
 
 
@@ -23,6 +30,23 @@ def test_rare_labels_are_put_together_and_those_of_no_real_row_are_not():
     assert fewer.of(frame)["a"].tolist() == ["0", "(other)", "(other)", "strange"]
 
 
+def test_missing_values_are_none_of_the_rare_labels():
+    labels = [f"{number}" for number in range(50)] + ["((missing))"]
+    shown = FewerLabels({"a": labels}).labels["a"]
+    assert shown == [*labels[: MOST_LABELS - 2], "((missing))", "(other)"]
+
+
+def test_fewer_points_have_the_same_distribution_and_the_same_ends():
+    numbers = np.random.default_rng(0).normal(size=10_000)
+    frame = pd.DataFrame({"a": numbers, "b": ["x"] * 10_000})
+    few = with_fewer_points(frame, ["a"])
+    assert len(few) == MOST_POINTS
+    assert (few["a"].min(), few["a"].max()) == (numbers.min(), numbers.max())
+    for share in (0.01, 0.3, 0.5, 0.9):
+        assert abs((numbers <= few["a"].quantile(share)).mean() - share) < 1 / MOST_POINTS
+    assert with_fewer_points(frame.head(MOST_POINTS), ["a"]).equals(frame.head(MOST_POINTS))
+
+
 def test_as_many_labels_as_fit_are_not_put_together():
     labels = [f"{number}" for number in range(MOST_LABELS)]
     assert FewerLabels({"a": labels}).labels == {"a": labels}
@@ -36,7 +60,7 @@ def test_the_word_for_rare_labels_is_none_of_the_others():
 def test_long_labels_are_shortened_unless_they_would_look_the_same():
     long = "a long name that goes on and on"
     fewer = FewerLabels({"a": [long], "b": [f"{long} one", f"{long} two"]})
-    assert fewer.labels["a"] == ["a long name that goes o…"]
+    assert fewer.labels["a"] == ["a long name that goes on an…"]
     assert fewer.labels["b"] == [f"{long} one", f"{long} two"]
 
 
