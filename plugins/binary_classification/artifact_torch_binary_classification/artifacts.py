@@ -101,7 +101,7 @@ def choose(options: ClassificationArtifacts, classes: Classes) -> ChosenArtifact
     from artifact_torch_binary_classification.toolkit import artifact_of, class_specification, own_module_of
 
     _load_installed_artifacts()
-    specification = class_specification(classes.label, classes.negative, classes.positive)
+    specification = class_specification(classes)
     artifacts = [Artifact(kind, name) for kind in ArtifactKind for name in _expanded(kind, options.names(kind))]
     names = [artifact.name for artifact in artifacts]
     for name in options.hyperparameters:

@@ -15,6 +15,8 @@ from artifact_core.binary_classification.spi import BinaryClassificationArtifact
 from sklearn.exceptions import UndefinedMetricWarning
 
 from artifact_torch import Artifact, ArtifactKind, ArtifactWarning, Computation, Data
+from artifact_torch_binary_classification.drawing import name_classes
+from artifact_torch_binary_classification.labels import Classes
 from artifact_torch_binary_classification.toolkit import artifact_of, class_specification
 
 __all__ = ["BinaryClassificationComputation", "Classification"]
@@ -62,8 +64,9 @@ class BinaryClassificationComputation(Computation[Classification]):
     def __init__(self, parameters: Mapping[str, Any], data: Mapping[str, Data]) -> None:
         for module in parameters["modules"]:
             importlib.import_module(module)
-        self._names = np.array([parameters["negative"], parameters["positive"]], dtype=object)
-        self._specification = class_specification(parameters["label"], *self._names.tolist())
+        self._classes = Classes(parameters["label"], parameters["negative"], parameters["positive"])
+        self._names = np.array(self._classes.names, dtype=object)
+        self._specification = class_specification(self._classes)
         self._threshold = float(parameters["threshold"])
         self._first = Artifact(ArtifactKind(parameters["artifacts"][0][0]), parameters["artifacts"][0][1])
         self._hyperparameters = cast("Mapping[str, Mapping[str, Any]]", parameters["hyperparameters"])
@@ -109,6 +112,12 @@ class BinaryClassificationComputation(Computation[Classification]):
             warnings.simplefilter("always")
             value = built.compute(resources=prepared.resources)
         self._warn(artifact, prepared, value, caught)
+        if artifact.kind is ArtifactKind.PLOT:
+            normalization = getattr(built.hyperparams, "normalization", None)
+            name_classes(value, self._classes, getattr(normalization, "name", None))
+        elif artifact.kind is ArtifactKind.PLOT_COLLECTION:
+            for name, figure in value.items():
+                name_classes(figure, self._classes, str(name))
         return value
 
     def _warn(

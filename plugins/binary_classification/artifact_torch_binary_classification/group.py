@@ -174,8 +174,8 @@ class BinaryClassification(ArtifactGroup[ClassificationData, ClassificationValid
     @classmethod
     def generate(cls, model: Model, params: GenerationParams, path: Path) -> None:
         raise UsageError(
-            "The run has trained a classifier, which generates nothing: its predictions are in predictions.csv of the "
-            "run, and Python's model.predict(frame) makes others."
+            "The run has trained a classifier, which generates nothing: `artifact-torch predict RUN --data FILE.csv` "
+            "writes what it predicts of a file's rows."
         )
 
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any, cast
 
 import numpy as np
@@ -62,7 +63,7 @@ class BinaryClassificationValidationPlan(ValidationPlan):
             **dataclasses.asdict(table.classes),
             "threshold": options.threshold,
             "artifacts": [list(artifact) for artifact in chosen.artifacts],
-            "hyperparameters": options.hyperparameters,
+            "hyperparameters": _as_json(options.hyperparameters),
             "modules": list(chosen.modules),
         }
         super().__init__(name, split, chosen.artifacts, period=period, dpi=options.dpi, rows=len(self._rows), seed=seed)
@@ -92,3 +93,14 @@ class BinaryClassificationValidationPlan(ValidationPlan):
 
     def _inputs(self, probabilities: npt.NDArray[np.float64]) -> Mapping[str, Data]:
         return {"true": self._rows.is_positive.astype(np.int8), "probability": probabilities}
+
+
+def _as_json(value: Any) -> Any:
+    """Hyperparameters with the names of enumerations' members in place of the members."""
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, Mapping):
+        return {str(name): _as_json(each) for name, each in cast("Mapping[object, object]", value).items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_json(each) for each in cast("list[object]", value)]
+    return value

@@ -12,20 +12,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from artifact_torch_table_comparison import ColumnSchema, Table, TableSchema, read_csv
+from artifact_torch_table_comparison.reading import read_csv_like
 
-from artifact_torch import DataError
-from artifact_torch_binary_classification.labels import ClassName, LabelledTable, class_texts, classes_of
+from artifact_torch import DataError, RunDirectory, UsageError, load_model
+from artifact_torch_binary_classification.labels import Classes, ClassName, LabelledTable, class_texts, classes_of
+from artifact_torch_binary_classification.model import BinaryClassifier
 
-__all__ = ["read_predictions", "write_predictions"]
+__all__ = ["predict_file", "read_predictions", "write_predictions"]
 
-_COLUMNS = TableSchema(
-    (
-        ColumnSchema("row", "integer", "int64"),
-        ColumnSchema("true", "category", "object"),
-        ColumnSchema("probability", "float", "float64", exponents=True),
-        ColumnSchema("predicted", "category", "object"),
-    )
-)
+_ROW = ColumnSchema("row", "integer", "int64")
+_TRUE = ColumnSchema("true", "category", "object")
+_PROBABILITY = ColumnSchema("probability", "float", "float64", exponents=True)
+_PREDICTED = ColumnSchema("predicted", "category", "object")
 
 
 def write_predictions(
@@ -37,12 +35,62 @@ def write_predictions(
     Raises:
         DataError: the file cannot be written.
     """
-    names = np.array(table.classes.names, dtype=object)
-    predicted = names[(probabilities >= threshold).astype(np.int64)]
-    frame = pd.DataFrame(
-        {"row": table.numbers, "true": table.labels, "probability": probabilities, "predicted": predicted}
-    )
-    _COLUMNS.write_csv(frame, path)
+    frame = _frame(table.numbers, probabilities, table.classes, threshold).assign(true=table.labels)
+    TableSchema((_ROW, _TRUE, _PROBABILITY, _PREDICTED)).write_csv(frame, path)
+
+
+def predict_file(
+    run: Path, data: Path, *, threshold: float | None = None, output: Path | None = None
+) -> tuple[Path, int]:
+    """Write what the classifier that a run has trained predicts of a CSV file's rows.
+
+    Args:
+        run: the run's directory.
+        data: the file; columns that the classifier was not trained on are not looked at.
+        threshold: the probability from which on a row is predicted to be positive; by default that of the run.
+        output: the file to write; by default one in the run directory, named as ``data``.
+
+    Returns:
+        The file, and how many rows there are.
+
+    Raises:
+        DataError: there is no trained model, or a file cannot be read or written.
+        UsageError: the model is no model.
+    """
+    directory = RunDirectory.open(run)
+    if not directory.model_path.is_dir():
+        status = directory.record.get("status")
+        raise DataError(f"The run {run} has no trained model (its status is {status!r}): train it to its end.")
+    model = load_model(directory.model_path)
+    if not isinstance(model, BinaryClassifier):
+        raise UsageError(f"The run {run} has trained a {type(model).__qualname__}, which is no model.")
+    wanted = TableSchema(model.schema.modelled)
+    known = {column.name for column in wanted.columns}
+    others = [name for name in _header(data) or () if name not in known]
+    frame = read_csv_like(data, wanted, Path("the table that the run was trained on"), drop=others)
+    probabilities = model.predict(frame)
+    path = output or run / "predictions" / f"{data.name.partition('.')[0]}.csv"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error.strerror}): choose a place you can write to.") from error
+    chosen = _threshold_of(directory) if threshold is None else threshold
+    predictions = _frame(np.arange(1, len(frame) + 1), probabilities, model.classes, chosen)
+    TableSchema((_ROW, _PROBABILITY, _PREDICTED)).write_csv(predictions, path)
+    return path, len(frame)
+
+
+def _frame(
+    numbers: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64], classes: Classes, threshold: float
+) -> pd.DataFrame:
+    predicted = np.array(classes.names, dtype=object)[(probabilities >= threshold).astype(np.int64)]
+    return pd.DataFrame({"row": numbers, "probability": probabilities, "predicted": predicted})
+
+
+def _threshold_of(run: RunDirectory) -> float:
+    """The threshold that a run was described with, or the usual one."""
+    params: Any = run.record.get("params")
+    return float((params or {}).get("validation.threshold", 0.5))
 
 
 def read_predictions(

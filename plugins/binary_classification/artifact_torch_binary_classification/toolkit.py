@@ -30,6 +30,7 @@ from artifact_core.binary_classification.spi import (
 )
 
 from artifact_torch import Artifact, ArtifactKind, ConfigError
+from artifact_torch_binary_classification.labels import Classes
 
 __all__ = ["artifact_of", "class_specification", "names_of", "own_module_of"]
 
@@ -50,6 +51,8 @@ _REGISTRIES: Mapping[ArtifactKind, Any] = {
     ArtifactKind.PLOT_COLLECTION: BinaryClassificationPlotCollectionRegistry,
 }
 _TOOLKIT = "artifact_core"
+_PLAIN: Mapping[type, tuple[type, ...]] = {bool: (bool,), int: (int,), float: (int, float), str: (str,)}
+_WORDS: Mapping[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
 def names_of(kind: ArtifactKind) -> list[str]:
@@ -57,9 +60,9 @@ def names_of(kind: ArtifactKind) -> list[str]:
     return [member.name for member in _TYPES[kind]]
 
 
-def class_specification(label: str, negative: str, positive: str) -> BinaryClassSpec:
+def class_specification(classes: Classes) -> BinaryClassSpec:
     """Two classes as artifact-core describes them; the negative one has the index 0."""
-    return BinaryClassSpec(class_names=[negative, positive], positive_class=positive, label_name=label)
+    return BinaryClassSpec(class_names=list(classes.names), positive_class=classes.positive, label_name=classes.label)
 
 
 def artifact_of(artifact: Artifact, specification: BinaryClassSpec, hyperparameters: Mapping[str, Any]) -> Any:
@@ -106,6 +109,9 @@ def _replaced(artifact: Artifact, current: Any, given: Mapping[str, Any]) -> Any
             known = ", ".join(map(repr, values))
             hint = f"it has {known}." if known else "it has none."
             raise ConfigError(f"The {artifact} has no hyperparameter {name!r}: {hint}")
+        wanted = type(values[name])
+        if wanted in _PLAIN and type(given[name]) not in _PLAIN[wanted]:
+            raise ConfigError(f"{name} of the {artifact} must be {_WORDS[wanted]}, not {given[name]!r}.")
     try:
         return type(current).build(**values | dict(given))
     except (KeyError, TypeError, ValueError) as error:
