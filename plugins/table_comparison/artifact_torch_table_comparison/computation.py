@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from artifact_torch import Artifact, ArtifactKind, ArtifactWarning, Computation, Data
 from artifact_torch_table_comparison.catalogue import TSNE, built_artifact
-from artifact_torch_table_comparison.drawing import FewerLabels, readable, with_fewer_points
+from artifact_torch_table_comparison.drawing import FewerLabels, readable, with_both_lines_visible
 from artifact_torch_table_comparison.missing import MISSING_SHARES
 
 __all__ = ["PreparedTables", "TableComputation", "shares_frame", "specification_of"]
@@ -101,8 +101,6 @@ class TableComputation(Computation[PreparedTables]):
         if artifact.name == "PDF" and not artifact.kind.is_score:
             specification = self._shown_specification
             real, synthetic = prepared.shown
-        elif artifact.name == "CDF" and not artifact.kind.is_score:
-            real, synthetic = (with_fewer_points(frame, self._continuous) for frame in (real, synthetic))
         elif artifact == TSNE:
             real, synthetic = (self._few(frame) for frame in (real, synthetic))
         if artifact not in self._built:
@@ -112,7 +110,10 @@ class TableComputation(Computation[PreparedTables]):
         num_columns = len(self._real.columns)
         # With one thread, sums do not depend on how many cores a process may use, and t-SNE takes half as long.
         with threadpool_limits(1), _seeded(self._seed), readable(dpi=self._dpi, num_columns=num_columns):
-            value = self._built[artifact].compute(resources=resources)
+            value: Any = self._built[artifact].compute(resources=resources)
+            if artifact == Artifact(ArtifactKind.PLOT_COLLECTION, "CDF"):
+                for figure in value.values():
+                    with_both_lines_visible(figure)
         for remark in self._remarks(artifact, prepared, value, real):
             warnings.warn(remark, ArtifactWarning, stacklevel=2)
         return value

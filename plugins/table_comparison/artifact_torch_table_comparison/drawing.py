@@ -1,4 +1,4 @@
-"""What makes artifact-core's plots readable: fewer and shorter labels, fewer points, text that fits.
+"""What makes artifact-core's plots readable: fewer and shorter labels, and text that fits.
 
 torch is not imported here.
 """
@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from artifact_torch_table_comparison.comparison import is_missing_label
 
-__all__ = ["MOST_LABELS", "MOST_POINTS", "FewerLabels", "readable", "with_fewer_points"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["MOST_LABELS", "FewerLabels", "readable", "with_both_lines_visible"]
 
 MOST_LABELS = 20
 """How many labels stand along an axis, at most: more of them overlap."""
-
-MOST_POINTS = 300
-"""Of how many points a cumulative distribution is drawn, at most: thousands of markers hide the other table."""
 
 _LONGEST_LABEL = 28
 _OTHER = "(other)"
@@ -58,18 +58,6 @@ class FewerLabels:
         return frame.assign(**changed)
 
 
-def with_fewer_points(frame: pd.DataFrame, continuous: Sequence[str]) -> pd.DataFrame:
-    """A frame whose columns of numbers have the same cumulative distributions, within 1 in 300, in 300 rows or fewer.
-
-    Each column is sorted by itself and every so many of its numbers are taken, the smallest and the largest included.
-    """
-    if len(frame) <= MOST_POINTS:
-        return frame
-    places = np.linspace(0, len(frame) - 1, MOST_POINTS).round().astype(np.int64)
-    few = frame.head(MOST_POINTS)
-    return few.assign(**{name: np.sort(frame[name].to_numpy())[places] for name in continuous})
-
-
 @contextmanager
 def readable(*, dpi: int, num_columns: int) -> Generator[None]:
     """Settings of matplotlib with which the plots of so many columns can be read.
@@ -80,9 +68,27 @@ def readable(*, dpi: int, num_columns: int) -> Generator[None]:
     import matplotlib as mpl
 
     # A cell of a heatmap of n columns is about 310 / n points wide; a number such as -0.12 is 2.6 times its size.
-    size = min(10.0, max(3.0, 310 / max(num_columns, 1) / 2.9))
-    with mpl.rc_context({"figure.dpi": dpi, "font.size": size, "xtick.labelsize": 8, "ytick.labelsize": 8}):
+    cell = 310 / max(num_columns, 1)
+    settings = {
+        "figure.dpi": dpi,
+        "figure.titlesize": 12,
+        "axes.titlesize": 11,
+        "font.size": min(10.0, max(3.0, cell / 2.9)),
+        "xtick.labelsize": min(8.0, max(4.0, cell)),
+        "ytick.labelsize": min(8.0, max(4.0, cell)),
+    }
+    with mpl.rc_context(settings):
         yield
+
+
+def with_both_lines_visible(figure: Figure) -> None:
+    """Draw the second of two lines that lie upon each other as a thin one, both without the markers that hide them."""
+    for axes in figure.axes:
+        if len(axes.lines) == 2:
+            for line in axes.lines:
+                line.set_marker("")
+            axes.lines[1].set(linewidth=1.5, alpha=1.0)
+            axes.legend()
 
 
 def _shown(labels: Sequence[str]) -> dict[str, str]:

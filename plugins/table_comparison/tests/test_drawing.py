@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 from artifact_torch_table_comparison.drawing import (
     MOST_LABELS,
-    MOST_POINTS,
     FewerLabels,
     readable,
-    with_fewer_points,
+    with_both_lines_visible,
 )
+from matplotlib.figure import Figure
 from pandas.testing import assert_frame_equal
 
 
@@ -34,17 +33,6 @@ def test_missing_values_are_none_of_the_rare_labels():
     labels = [f"{number}" for number in range(50)] + ["((missing))"]
     shown = FewerLabels({"a": labels}).labels["a"]
     assert shown == [*labels[: MOST_LABELS - 2], "((missing))", "(other)"]
-
-
-def test_fewer_points_have_the_same_distribution_and_the_same_ends():
-    numbers = np.random.default_rng(0).normal(size=10_000)
-    frame = pd.DataFrame({"a": numbers, "b": ["x"] * 10_000})
-    few = with_fewer_points(frame, ["a"])
-    assert len(few) == MOST_POINTS
-    assert (few["a"].min(), few["a"].max()) == (numbers.min(), numbers.max())
-    for share in (0.01, 0.3, 0.5, 0.9):
-        assert abs((numbers <= few["a"].quantile(share)).mean() - share) < 1 / MOST_POINTS
-    assert with_fewer_points(frame.head(MOST_POINTS), ["a"]).equals(frame.head(MOST_POINTS))
 
 
 def test_as_many_labels_as_fit_are_not_put_together():
@@ -75,3 +63,13 @@ def test_text_shrinks_as_columns_grow_and_settings_are_put_back():
     assert sizes[0] == 10
     assert sizes[-1] == 3
     assert dict(mpl.rcParams) == before
+
+
+def test_of_two_lines_upon_each_other_the_second_is_thin_and_neither_has_markers():
+    figure = Figure()
+    axes = figure.subplots()
+    for width in (5, 5):
+        axes.plot([0, 1], [0, 1], marker="o", linewidth=width, label="a line")
+    with_both_lines_visible(figure)
+    assert [line.get_linewidth() for line in axes.lines] == [5, 1.5]
+    assert [line.get_marker() for line in axes.lines] == ["", ""]
