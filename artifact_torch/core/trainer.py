@@ -141,6 +141,7 @@ class Trainer(Generic[InputT, OutputT]):
         plugins: who takes part.
         hooks: calls what they implement.
         throughput: how fast the epoch goes, and how long it waits for data.
+        validating: what of validation is under way.
 
     Raises:
         UsageError: an argument is out of range, or the parts do not fit.
@@ -483,10 +484,10 @@ class Trainer(Generic[InputT, OutputT]):
             raise UsageError(f"The training loader gave no batch in epoch {state.epoch}: check the data set's length.")
         self.settle()
         self._recorder.epoch_loss(self.epoch_loss.mean())
-        due = self.validating.rest() if state.epoch >= self.epochs else self.validating.due(epoch_ends=True)
-        self._validate(due)
+        last = state.epoch >= self.epochs
+        self._validate(self.validating.rest() if last else self.validating.due(epoch_ends=True))
         self._recorder.epoch(self._log_epoch_metrics())
-        self._step_scheduler(validated=bool(due))
+        self._step_scheduler()
         state.complete_epoch()
         self._count_seconds()
         self._execute_epoch_postprocessing()
@@ -510,11 +511,12 @@ class Trainer(Generic[InputT, OutputT]):
             self.validating.validate(parts)
         self.validating.collect()
 
-    def _step_scheduler(self, *, validated: bool) -> None:
+    def _step_scheduler(self) -> None:
         metric = self.optimization.settings.scheduler_metric
         if metric is not None:
             self.validating.wait_for(metric)
-        self.optimization.end_epoch(self.metrics.of_epoch(self.state.epoch), validated=validated)
+        scores = self.metrics.of_epoch(self.state.epoch)
+        self.optimization.end_epoch(scores, validated=self.validating.has_seen_all)
 
     def _count_seconds(self) -> None:
         now = time.monotonic()

@@ -122,6 +122,11 @@ class Validating:
         """Everything that was not validated after this step."""
         return self._not_done(self._trainer.validation.parts)
 
+    @property
+    def has_seen_all(self) -> bool:
+        """Whether everything was validated once, so that a score that is not there is not going to come."""
+        return all(_key(part) in self._trainer.state.validated for part in self._trainer.validation.parts)
+
     def validate(self, parts: Sequence[Part]) -> ValidationResults:
         """Validate these parts now; the artifacts of plans may come later."""
         if self._work is not None:

@@ -76,32 +76,13 @@ class ValidationHooks:
 
         Example::
 
-            import numpy as np
-
-            from artifact_torch import Artifact, ArtifactKind, Computation, DataSplit, Recipe, ValidationPlan, hookimpl
-
-            class Norms(Computation):
-                def __init__(self, parameters, data):
-                    pass
-
-                def prepare(self, inputs):
-                    return inputs
-
-                def compute(self, artifact, prepared):
-                    return float(np.linalg.norm(prepared["weights"]))
-
-            class NormPlan(ValidationPlan):
-                def recipe(self):
-                    return Recipe(f"{__name__}:Norms")
-
-                def gather(self, trainer):
-                    weights = [parameter.flatten().cpu().numpy() for parameter in trainer.model.parameters()]
-                    return {"weights": np.concatenate(weights)}
+            from artifact_torch import ArtifactKind, DataSplit, hookimpl
+            from artifact_torch.testing import TinyPlan
 
             @hookimpl
             def get_validation_plan(split):
                 if split is DataSplit.TRAIN:
-                    return NormPlan("norms", split, [Artifact(ArtifactKind.SCORE, "weight_norm")], period=2)
+                    return TinyPlan(split, [ArtifactKind.SCORE], period=2)
                 return None
         """
 
