@@ -12,7 +12,6 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 from artifact_core.binary_classification.spi import BinaryClassificationArtifactResources
-from sklearn.exceptions import UndefinedMetricWarning
 
 from artifact_torch import Artifact, ArtifactKind, ArtifactWarning, Computation, Data
 from artifact_torch_binary_classification.drawing import name_classes
@@ -38,12 +37,17 @@ _OF_BOTH_CLASSES = {
 """Artifacts that mean something only if rows of both classes are there. artifact-core computes them all the same."""
 
 
+_OF_PREDICTED = (("NPV", "MCC"), ("PRECISION", "MCC"))
+"""Scores that artifact-core takes for 0, without a word, if no row is predicted to be negative, or positive."""
+
+
 @dataclass(frozen=True, slots=True)
 class Classification:
     """One round's rows as artifact-core takes them, shared by all artifacts, and what is to be told about them."""
 
     resources: Any
     only_class: str | None
+    not_predicted: tuple[int, ...]
     num_rows: int
     num_extreme: int
 
@@ -88,10 +92,11 @@ class BinaryClassificationComputation(Computation[Classification]):
                 f"{int(wrong.sum()):,} of {len(true):,} rows have a probability that is not between 0 and 1, such as "
                 f"{probability[wrong][0]}"
             )
+        predicted = (probability >= self._threshold).astype(np.int64)
         resources = BinaryClassificationArtifactResources.from_spec(
             class_spec=self._specification,
             true=_by_row(self._names[true]),
-            predicted=_by_row(self._names[(probability >= self._threshold).astype(np.int64)]),
+            predicted=_by_row(self._names[predicted]),
             probs_pos=_by_row(probability),
         )
         present = np.unique(true)
@@ -102,6 +107,7 @@ class BinaryClassificationComputation(Computation[Classification]):
                 classification_results=cast("Any", _RememberingResults(resources.classification_results)),
             ),
             only_class=str(self._names[present[0]]) if len(present) == 1 else None,
+            not_predicted=tuple({0, 1} - {int(index) for index in np.unique(predicted)}),
             num_rows=len(true),
             num_extreme=int(extreme.sum()),
         )
@@ -136,8 +142,11 @@ class BinaryClassificationComputation(Computation[Classification]):
             )
         if prepared.only_class is not None and artifact.name in _OF_BOTH_CLASSES:
             _tell(f"all {prepared.num_rows:,} rows are of the class {prepared.only_class!r}, so it means nothing")
-        elif any(issubclass(warning.category, UndefinedMetricWarning) for warning in caught):
-            _tell(f"no row is predicted to be {self._names[1]!r}, so a share of such rows counts as 0")
+        for index in prepared.not_predicted:
+            names = [name for name in _OF_PREDICTED[index] if artifact.name in (name, "BINARY_PREDICTION_SCORES")]
+            if names and prepared.only_class is None:
+                verb = "count" if len(names) > 1 else "counts"
+                _tell(f"no row is predicted to be {self._names[index]!r}, so {' and '.join(names)} {verb} as 0")
         if undefined := _undefined(value):
             _tell(f"{', '.join(undefined)} cannot be computed of these {prepared.num_rows:,} rows and is nan")
         for warning in caught:

@@ -127,7 +127,8 @@ class BinaryClassification(ArtifactGroup[ClassificationData, ClassificationValid
     def load(self) -> Sequence[str]:
         labelled = _read_labelled(self.data)
         self._train, self._held_out = labelled.split(self.data.train_share, self.seed)
-        choose(self.validation, labelled.classes)  # whatever is wrong with the artifacts is refused here
+        if not self.validation.is_empty:
+            choose(self.validation, labelled.classes)  # whatever is wrong with the artifacts is refused here
         return labelled.warnings
 
     def default_settings(self) -> TrainingSettings:

@@ -167,10 +167,24 @@ def test_nan_is_told_by_the_name_of_the_item():
     assert told == ["NEGATIVE cannot be computed of these 2 rows and is nan"]
 
 
-def test_a_share_of_no_rows_is_told():
-    value, told = computed(score("PRECISION"), [0, 1], [0.1, 0.2])
-    assert value == 0
-    assert told == ["no row is predicted to be 'malignant', so a share of such rows counts as 0"]
+@pytest.mark.parametrize(
+    ("artifact", "probability", "message"),
+    [
+        (score("PRECISION"), 0.1, "no row is predicted to be 'malignant', so PRECISION counts as 0"),
+        (score("NPV"), 0.9, "no row is predicted to be 'benign', so NPV counts as 0"),
+        (score("MCC"), 0.9, "no row is predicted to be 'benign', so MCC counts as 0"),
+        (
+            Artifact(ArtifactKind.SCORE_COLLECTION, "BINARY_PREDICTION_SCORES"),
+            0.1,
+            "no row is predicted to be 'malignant', so PRECISION and MCC count as 0",
+        ),
+    ],
+)
+def test_a_score_of_predictions_that_there_are_none_of_is_told(artifact, probability, message):
+    value, told = computed(artifact, [0, 1], [probability, probability])
+    assert (value["precision"] if isinstance(value, dict) else value) == 0
+    assert told == [message]
+    assert computed(artifact, [0, 1], [0.1, 0.9])[1] == []
 
 
 def test_artifact_core_takes_the_areas_of_decisions_and_this_is_told():

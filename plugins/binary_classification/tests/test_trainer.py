@@ -14,6 +14,7 @@ from artifact_torch_binary_classification import (
 )
 from artifact_torch_binary_classification.trainer import settings_for
 from artifact_torch_stoppers import Patience
+from pandas.testing import assert_frame_equal
 from sklearn.metrics import roc_auc_score
 
 from artifact_torch import DataSplit, InMemoryDataLoader, RunDirectory, Trainer, TrainingSettings, UsageError
@@ -34,10 +35,9 @@ def trainer_of(cancer, tmp_path):
             held_out,
             settings=settings,
             artifacts=artifacts or ClassificationArtifacts(**AREAS),
-            validation_mode="inline",
             seed=seed,
             run=RunDirectory.create(root=tmp_path),
-            **options,
+            **{"validation_mode": "inline", **options},
         )
 
     return build
@@ -71,6 +71,35 @@ def test_a_score_of_the_validation_can_stop_training(trainer_of):
     trainer = trainer_of(settings=settings, validation_period=1, stoppers=[patience])
     assert "patience" in trainer.train().reason.lower()
     assert trainer.state.epochs_completed == 3
+
+
+@pytest.mark.lengthy
+def test_scores_are_the_same_in_the_background_those_of_ones_own_included(trainer_of, tmp_path, monkeypatch):
+    (tmp_path / "our_brier.py").write_text(
+        """
+from artifact_core.binary_classification.spi import BinaryClassificationScore, BinaryClassificationScoreRegistry
+
+
+@BinaryClassificationScoreRegistry.register_custom_artifact("OUR_BRIER")
+class Brier(BinaryClassificationScore):
+    def _evaluate_classification(self, true_class_store, classification_results):
+        positive, probabilities = true_class_store.id_to_is_positive, classification_results.id_to_prob_pos
+        return sum((probabilities[row] - positive[row]) ** 2 for row in positive) / len(positive)
+"""
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import our_brier  # noqa: F401 # pyright: ignore[reportMissingImports]
+
+    settings = TrainingSettings(epochs=2, batch_size=64, learning_rate=1e-3)
+    artifacts = ClassificationArtifacts(scores=["OUR_BRIER", "all"], plots=["ROC_CURVE"])
+    found = []
+    for mode in ("inline", "background"):
+        trainer = trainer_of(settings=settings, artifacts=artifacts, validation_mode=mode, validation_period=1)
+        trainer.train()
+        found.append(trainer.epoch_scores.filter(regex="^validation/|^train/[A-Z]"))
+        assert len(trainer.run.plot_paths()) == 2
+    assert_frame_equal(*found)
+    assert found[0]["validation/OUR_BRIER"].notna().all()
 
 
 def test_held_out_rows_get_all_artifacts_and_training_rows_only_scores(trainer_of):
