@@ -30,6 +30,7 @@ from artifact_torch.plugin.selection import PluginSelection
 __all__ = [
     "Experiment",
     "ExperimentResult",
+    "chosen",
     "generate_from_run",
     "prepare_experiment",
     "recorded",
@@ -132,7 +133,7 @@ def prepare_experiment(
     """
     selection = config.plugins.selection()
     selection.check(discover())  # before the data is read, which may take long
-    group_class = cast("type[ArtifactGroup]", _chosen("artifact_groups", config.experiment.group, selection))
+    group_class = cast("type[ArtifactGroup]", chosen("artifact_groups", config.experiment.group, selection))
     data = validated_options(
         group_class.data_options, config.data, source=source, section="data", folder=folder or Path()
     )
@@ -232,7 +233,7 @@ def recorded(run: RunDirectory, field: str) -> object:
     return value
 
 
-def _chosen(kind: str, name: str, selection: PluginSelection) -> type:
+def chosen(kind: str, name: str, selection: PluginSelection) -> type:
     """The component that a description names; a name that no installed one has is a mistake in the description."""
     try:
         return registry.get(kind, name, selection)
@@ -251,7 +252,7 @@ def _discard(run: RunDirectory) -> None:
 
 
 def _model_class(group_class: type[ArtifactGroup], name: str, selection: PluginSelection) -> type[Model]:
-    model_class = _chosen("models", name, selection)
+    model_class = chosen("models", name, selection)
     if not issubclass(model_class, group_class.model_class):
         raise ConfigError(
             f"The model {name!r} cannot be used here: it is not a {group_class.model_class.__qualname__}. "
@@ -279,7 +280,7 @@ def _components(
     for kind, given in sections.items():
         for name, parameters in given.items():
             try:
-                component = _chosen(kind, name, selection)
+                component = chosen(kind, name, selection)
             except PluginError as error:
                 broken.append(str(error))
                 continue

@@ -37,6 +37,11 @@ class MetricHistory:
         column = self._epochs.columns.get(name)
         return None if column is None else column.values[-1]
 
+    def newest(self, name: str) -> tuple[int, float] | None:
+        """The last epoch that has a value of an epoch metric, and the value; None if it was never recorded."""
+        column = self._epochs.columns.get(name)
+        return None if column is None else (column.numbers[-1], column.values[-1])
+
     def history(self, name: str) -> dict[int, float]:
         """The values of an epoch metric by epoch, oldest first."""
         column = self._epochs.columns.get(name)
