@@ -36,7 +36,6 @@ _OF_BOTH_CLASSES = {
 }
 """Artifacts that mean something only if rows of both classes are there. artifact-core computes them all the same."""
 
-
 _OF_PREDICTED = (("NPV", "MCC"), ("PRECISION", "MCC"))
 """Scores that artifact-core takes for 0, without a word, if no row is predicted to be negative, or positive."""
 
@@ -114,10 +113,8 @@ class BinaryClassificationComputation(Computation[Classification]):
 
     def compute(self, artifact: Artifact, prepared: Classification) -> object:
         built = artifact_of(artifact, self._specification, self._hyperparameters.get(artifact.name, {}))
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            value = built.compute(resources=prepared.resources)
-        self._warn(artifact, prepared, value, caught)
+        value = built.compute(resources=prepared.resources)
+        self._warn(artifact, prepared, value)
         if artifact.kind is ArtifactKind.PLOT:
             normalization = getattr(built.hyperparams, "normalization", None)
             name_classes(value, self._classes, getattr(normalization, "name", None))
@@ -126,9 +123,7 @@ class BinaryClassificationComputation(Computation[Classification]):
                 name_classes(figure, self._classes, str(name))
         return value
 
-    def _warn(
-        self, artifact: Artifact, prepared: Classification, value: object, caught: list[warnings.WarningMessage]
-    ) -> None:
+    def _warn(self, artifact: Artifact, prepared: Classification, value: object) -> None:
         if prepared.num_extreme and artifact == self._first:
             _tell(
                 f"{prepared.num_extreme:,} of {prepared.num_rows:,} probabilities are 0 or 1, or nearly; artifact-core "
@@ -149,9 +144,6 @@ class BinaryClassificationComputation(Computation[Classification]):
                 _tell(f"no row is predicted to be {self._names[index]!r}, so {' and '.join(names)} {verb} as 0")
         if undefined := _undefined(value):
             _tell(f"{', '.join(undefined)} cannot be computed of these {prepared.num_rows:,} rows and is nan")
-        for warning in caught:
-            if issubclass(warning.category, ArtifactWarning):
-                _tell(str(warning.message))  # of an artifact that knows how to warn
 
 
 def _tell(message: str) -> None:

@@ -42,7 +42,7 @@ class Classes:
         return self.negative, self.positive
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LabelledTable:
     """Rows with the class that each belongs to.
 
