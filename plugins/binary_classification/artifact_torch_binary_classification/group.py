@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal, cast
 
 from artifact_torch_table_comparison import read_csv
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from artifact_torch import (
     ArtifactGroup,
@@ -88,14 +88,6 @@ class ClassificationValidation(ClassificationArtifacts):
     artifact_seconds: float = Field(default=600.0, gt=0)
 
 
-def _number(given: object) -> object:
-    """A number that a command line gives as text."""
-    try:
-        return float(given) if isinstance(given, str) else given
-    except ValueError:
-        return given
-
-
 class PredictionFiles(Options):
     """The file of predictions that is judged without a model.
 
@@ -111,7 +103,7 @@ class PredictionFiles(Options):
     label: str
     probability: str
     positive: ClassName | None = None
-    threshold: Annotated[float | None, Field(ge=0, le=1), BeforeValidator(_number)] = None
+    threshold: float | None = Field(default=None, ge=0, le=1)
 
 
 class BinaryClassification(ArtifactGroup[ClassificationData, ClassificationValidation]):

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from artifact_torch_binary_classification.group import BinaryClassification
+from artifact_torch_binary_classification.toolkit import names_of
+from click.testing import CliRunner
 from pydantic import ValidationError
 
-from artifact_torch import ConfigError, DataError, UsageError, parse_config, prepare_experiment, run_experiment
+from artifact_torch import (
+    ArtifactKind,
+    ConfigError,
+    DataError,
+    UsageError,
+    parse_config,
+    prepare_experiment,
+    run_experiment,
+)
+from artifact_torch.cli.main import artifact_torch
 
 QUICK = {"scores": ["ACCURACY"], "score_collections": [], "plots": ["ROC_CURVE"], "mode": "inline", "period": 1}
 
@@ -119,7 +132,7 @@ def test_a_classifier_generates_nothing_and_says_what_it_does(tmp_path):
 def judged(path, folder, *, validation=None, **files):
     chosen = {"predictions": path, "label": "truth", "probability": "p", **files}
     return BinaryClassification.judge_files(
-        BinaryClassification.file_options.model_validate(chosen),
+        BinaryClassification.file_options.model_validate(chosen, strict=False),  # as a command line's texts are
         BinaryClassification.validation_options.model_validate(validation or {}),
         seed=0,
         folder=folder,
@@ -187,6 +200,16 @@ def test_predictions_that_are_none_are_refused(content, message, tmp_path):
     with pytest.raises(DataError) as refused:
         judged(path, tmp_path)
     assert message in str(refused.value)
+
+
+def test_predictions_are_judged_from_the_command_line(predictions, tmp_path):
+    options = f"--predictions {predictions} --label truth --probability p --threshold 0.6 --output {tmp_path / 'out'}"
+    chosen = "--set validation.scores=all --set validation.plots=[] --json"
+    arguments = ["validate", "--group", "binary_classification", *options.split(), *chosen.split()]
+    result = CliRunner().invoke(artifact_torch, arguments, catch_exceptions=False)
+    found = json.loads(result.stdout)
+    assert set(names_of(ArtifactKind.SCORE)) <= found["scores"].keys()
+    assert found["plots"] == {}
 
 
 def test_a_threshold_that_is_none_is_refused():
