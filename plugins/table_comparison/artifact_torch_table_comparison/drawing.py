@@ -73,6 +73,7 @@ def readable(*, dpi: int, num_columns: int) -> Generator[None]:
         "figure.dpi": dpi,
         "figure.titlesize": 12,
         "axes.titlesize": 11,
+        "legend.fontsize": 8,
         "font.size": min(10.0, max(3.0, cell / 2.9)),
         "xtick.labelsize": min(8.0, max(4.0, cell)),
         "ytick.labelsize": min(8.0, max(4.0, cell)),

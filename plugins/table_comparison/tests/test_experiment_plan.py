@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 from artifact_experiment.table_comparison import (
     TableComparisonArrayCollectionType,
@@ -11,11 +12,12 @@ from artifact_experiment.table_comparison import (
     TableComparisonScoreCollectionType,
     TableComparisonScoreType,
 )
+from artifact_torch_table_comparison import TableComparisonValidationRoutine, table_from_frame
 from artifact_torch_table_comparison.artifacts import ComparisonArtifacts
 from artifact_torch_table_comparison.experiment_plan import artifacts_of_plan
 from artifact_torch_table_comparison.plan import chosen_artifacts
 
-from artifact_torch import ConfigError
+from artifact_torch import ConfigError, DataSplit
 
 
 class SomePlan(TableComparisonPlan):
@@ -56,6 +58,21 @@ def test_a_plan_s_artifacts_are_those_that_it_names():
         plot_collections=["CDF"],
     )
     assert artifacts_of_plan(SomePlan, dpi=60).dpi == 60
+
+
+def test_a_routine_takes_a_plan_in_place_of_names():
+    table = table_from_frame(pd.DataFrame({"size": [1.5, 2.5, 3.5], "label": ["a", "b", "a"]}))
+    routine = TableComparisonValidationRoutine(table, table, artifacts=SomePlan, mode="inline")
+    train, held_out = (routine._comparisons[split] for split in (DataSplit.TRAIN, DataSplit.VALIDATION))
+    assert [artifact.name for artifact in train.artifacts] == [
+        "CORRELATION_DISTANCE",
+        "MEAN_ALIGNMENT",
+        "PDF",
+        "JS_DISTANCE",
+        "STD_JUXTAPOSITION",
+        "CDF",
+    ]
+    assert [artifact.name for artifact in held_out.artifacts] == ["CORRELATION_DISTANCE"]
 
 
 def test_the_hooks_that_name_artifacts_are_those_of_artifact_experiment():
