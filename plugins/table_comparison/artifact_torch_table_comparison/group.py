@@ -90,11 +90,13 @@ class TableFiles(Options):
         real: the CSV file of real rows.
         synthetic: the CSV file of synthetic rows, with the same columns.
         drop: columns to leave out.
+        renumber: columns that identify rows, which both files have and which are not compared.
     """
 
     real: OptionPath
     synthetic: OptionPath
     drop: Annotated[list[str], BeforeValidator(_listed)] = []
+    renumber: Annotated[list[str], BeforeValidator(_listed)] = []
 
 
 class TableComparison(ArtifactGroup[TableData, TableValidation]):
@@ -166,7 +168,7 @@ class TableComparison(ArtifactGroup[TableData, TableValidation]):
     @classmethod
     def judge_files(cls, files: TableFiles, validation: TableValidation, *, seed: int, folder: Path) -> Conclusion:
         """Compare two files; of each, at most ``max_rows`` rows are taken."""
-        real = read_csv(files.real, drop=files.drop)
+        real = read_csv(files.real, drop=files.drop, renumber=files.renumber)
         frame = read_csv_like(files.synthetic, real.schema, files.real, drop=files.drop)
         synthetic = sampled(Table(frame, real.schema), validation.max_rows, seed)
         plan = TableComparisonValidationPlan(real, validation, max_rows=validation.max_rows, seed=seed)

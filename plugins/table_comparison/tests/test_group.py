@@ -328,3 +328,15 @@ def test_columns_of_files_can_be_left_out(files, tmp_path):
         judged(dropping, tmp_path, scores="all")
     (tmp_path / "real.csv").write_text(pd.read_csv(given.real).assign(more=2).to_csv(index=False))
     assert judged(dropping, tmp_path, scores=["MEAN_JS_DISTANCE"]).scores["MEAN_JS_DISTANCE"] < 0.1
+
+
+def test_columns_of_files_that_identify_rows_are_not_compared(files, tmp_path):
+    given = files()
+    for path in (given.real, given.synthetic):
+        frame = pd.read_csv(path)
+        frame.insert(0, "id", range(5, 85))
+        frame.to_csv(path, index=False)
+    with pytest.raises(DataError, match="--drop id or number it anew with --renumber id"):
+        judged(given, tmp_path, scores="all")
+    renumbering = type(given).model_validate({**given.model_dump(), "renumber": "id"})
+    assert "JS_DISTANCE/id" not in judged(renumbering, tmp_path, score_collections="all").scores
