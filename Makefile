@@ -25,6 +25,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(PLUGINS)
 
 # Tests run side by side already: with more threads each, they would hold each other up.
 test test-faults: export OMP_NUM_THREADS = 1
+# Nor does each training on tables start a process for its artifacts; those that are about that ask for it.
+test test-faults: export ARTIFACT_TORCH_VALIDATION = inline
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
 

@@ -54,6 +54,7 @@ class ExperimentResult:
         scores: how good the result is, by name.
         meaning: how to read the scores, in a few words.
         samples: the file of generated samples, if the model generates.
+        files: what else was made, by name.
         plots: the plots, oldest first.
         warnings: what is worth knowing about the data, a sentence each.
     """
@@ -65,6 +66,7 @@ class ExperimentResult:
     scores: dict[str, float]
     meaning: str
     samples: Path | None
+    files: dict[str, Path]
     plots: list[Path]
     warnings: tuple[str, ...]
 
@@ -102,6 +104,7 @@ class Experiment:
             scores=conclusion.scores,
             meaning=conclusion.meaning,
             samples=conclusion.samples,
+            files=conclusion.files,
             plots=run.plot_paths(),
             warnings=self.warnings,
         )

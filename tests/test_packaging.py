@@ -41,10 +41,11 @@ def constraints():
     return {(entry := Requirement(line)).name: entry for line in lines if line and not line.startswith("#")}
 
 
-def test_there_are_the_core_and_the_four_standard_plugins():
+def test_there_are_the_core_and_the_standard_plugins():
     names = {project["project"]["name"] for project in PROJECTS.values()}
     assert names >= {
         "artifact-torch",
+        "artifact-torch-binary-classification",
         "artifact-torch-callbacks",
         "artifact-torch-stoppers",
         "artifact-torch-table-comparison",

@@ -59,6 +59,7 @@ def print_result(result: ExperimentResult, *, as_json: bool) -> None:
                 "reason": result.reason,
                 "scores": {name: json_number(score) for name, score in result.scores.items()},
                 "synthetic": None if result.samples is None else str(result.samples),
+                "files": {name: str(path) for name, path in result.files.items()},
                 "plots": [str(path) for path in result.plots],
                 "warnings": list(result.warnings),
             }
@@ -67,7 +68,7 @@ def print_result(result: ExperimentResult, *, as_json: bool) -> None:
     click.echo(f"Trained {result.epochs} epochs in {result.seconds:.1f} s: {result.reason}.")
     print_scores(result.scores, result.meaning)
     click.echo("What was made:")
-    made = [("samples", result.samples), ("model", result.run_directory / "model")]
+    made = [("samples", result.samples), *result.files.items(), ("model", result.run_directory / "model")]
     if result.plots:
         made.append(("plots", result.run_directory / "artifacts"))
     made.append(("everything", result.run_directory))

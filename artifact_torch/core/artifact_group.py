@@ -66,12 +66,14 @@ class Conclusion:
         meaning: how to read the scores, in a few words.
         samples: the file of generated samples, if the model generates.
         plots: the files of plots, by name.
+        files: what else was made, by name, such as a file of predictions.
     """
 
     scores: dict[str, float] = field(default_factory=dict[str, float])
     meaning: str = ""
     samples: Path | None = None
     plots: dict[str, Path] = field(default_factory=dict[str, Path])
+    files: dict[str, Path] = field(default_factory=dict[str, Path])
 
 
 class ArtifactGroup(ABC, Generic[DataOptionsT, ValidationOptionsT]):

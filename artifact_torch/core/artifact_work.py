@@ -18,6 +18,7 @@ from artifact_torch.core.rounds import Round
 from artifact_torch.core.run import file_name
 from artifact_torch.core.temporary import remove
 from artifact_torch.core.worker_pool import Task, WorkerPool
+from artifact_torch.errors import UsageError
 
 __all__ = ["ArtifactWork", "BackgroundWork", "Finished", "InlineWork", "WorkMode", "is_background"]
 
@@ -156,8 +157,17 @@ class BackgroundWork(ArtifactWork):
 
 
 def is_background(mode: WorkMode) -> bool:
-    """Whether a mode means other processes, on this machine: ``"auto"`` does if there is a core to spare."""
-    return mode == "background" or (mode == "auto" and _cores() > 1)
+    """Whether a mode means other processes, on this machine.
+
+    ``"auto"`` is what the environment variable ``ARTIFACT_TORCH_VALIDATION`` says, if it is set; else other processes
+    compute where there is a core to spare.
+    """
+    if mode != "auto":
+        return mode == "background"
+    wanted = os.environ.get("ARTIFACT_TORCH_VALIDATION") or ("background" if _cores() > 1 else "inline")
+    if wanted not in ("background", "inline"):
+        raise UsageError(f"ARTIFACT_TORCH_VALIDATION is 'background' or 'inline', not {wanted!r}.")
+    return wanted == "background"
 
 
 def _cores() -> int:

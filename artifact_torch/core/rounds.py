@@ -91,6 +91,7 @@ class Round:
             "epoch": self.epoch,
             "step": self.step,
             "left": [[str(artifact.kind), artifact.name] for artifact in self.left],
+            "entries": list(self.entries),
         }
 
     def __str__(self) -> str:

@@ -512,11 +512,11 @@ class Trainer(Generic[InputT, OutputT]):
         self.validating.collect()
 
     def _step_scheduler(self) -> None:
-        metric = self.optimization.settings.scheduler_metric
+        metric, never = self.optimization.settings.scheduler_metric, False
         if metric is not None:
             self.validating.wait_for(metric)
-        scores = self.metrics.of_epoch(self.state.epoch)
-        self.optimization.end_epoch(scores, validated=self.validating.has_seen_all)
+            never = self.validating.has_seen_all and self.metrics.newest(metric) is None
+        self.optimization.end_epoch(self.metrics.of_epoch(self.state.epoch), validated=never)
 
     def _count_seconds(self) -> None:
         now = time.monotonic()

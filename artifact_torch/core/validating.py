@@ -91,6 +91,7 @@ class Validating:
         self._under_way: list[_Validation] = []
         self._to_take_up: list[JsonDict] = []
         self._failed: dict[str, str] = {}
+        self._told: set[tuple[DataSplit, Artifact, str]] = set()
         self._told_to_wait = False
         self.seconds_waited = 0.0
 
@@ -263,7 +264,9 @@ class Validating:
             return
         what = f"The {artifact} of {round.split} after epoch {round.epoch}, step {round.step}"
         for warning in outcome.warnings:
-            logger.warning("%s: %s", what, warning)
+            if (round.split, artifact, warning) not in self._told:  # it may be so in every round
+                self._told.add((round.split, artifact, warning))
+                logger.warning("%s: %s", what, warning)
         if outcome.error:
             self._note_failure(what, round, artifact, outcome)
             round.take(artifact, outcome, None)
@@ -357,6 +360,7 @@ class Validating:
             )
             return
         round = self._round(plan, epoch, step, left)
+        round.entries = list(entry["entries"])
         found = read_results(round.folder)
         if found is not None:
             validation = _Validation(ValidationResults(epoch=epoch, step=step), [round])
@@ -375,11 +379,8 @@ class Validating:
         """Deliver again what was complete when the run was killed, after the checkpoint was saved."""
         folder = self._trainer.run.path
         entries = {(entry["kind"], entry["name"]): entry for entry in found["artifacts"]}
-        round.entries = [
-            entry for key, entry in entries.items() if Artifact(ArtifactKind(key[0]), key[1]) not in round.left
-        ]
         for artifact in list(round.left):
-            entry = entries[str(artifact.kind), artifact.name]
+            entry = entries.get((str(artifact.kind), artifact.name), {"seconds": 0.0, "error": "it is not among them"})
             outcome = Outcome(entry.get("value"), entry["seconds"], entry.get("warnings", []), entry.get("error", ""))
             self._arrived(Finished(round, artifact, outcome, folder))
 

@@ -50,8 +50,9 @@ class ValidationRoutine:
         callbacks: computations over the loaders; each may have a period of its own.
         plans: validation plans; each may have a period of its own.
         mode: where the artifacts of plans are computed: ``"background"`` in other processes, ``"inline"`` in this one,
-            before training goes on; ``"auto"`` is ``"background"`` where there is more than one core. Scores are the
-            same in all of them, and so is everything that depends on scores.
+            before training goes on; ``"auto"`` is what the environment variable ``ARTIFACT_TORCH_VALIDATION`` says, or
+            else ``"background"`` where there is more than one core. Scores are the same in all of them, and so is
+            everything that depends on scores.
         workers: how many processes there are in the background.
         artifact_seconds: how long one artifact may take in the background.
         rounds_in_flight: of each plan, how many rounds may be unfinished before training waits.

@@ -162,7 +162,8 @@ class BinaryClassification(ArtifactGroup[ClassificationData, ClassificationValid
             f"{plan.rows:,} {what} rows, {rows.classes.positive!r} from a probability of {self.validation.threshold:g} "
             "on; 1 is best"
         )
-        return Conclusion({**found.score_collections.get(_AREAS, {}), **found.scores}, meaning)
+        scores = {**found.score_collections.get(_AREAS, {}), **found.scores}
+        return Conclusion(scores, meaning, files={"predictions": path})
 
     @classmethod
     def generate(cls, model: Model, params: GenerationParams, path: Path) -> None:
