@@ -53,6 +53,7 @@ bench: setup
 	$(BIN)/python tests/benchmarks/bench_training.py $(OUT)
 	$(BIN)/python tests/benchmarks/bench_loader.py $(OUT)
 	$(BIN)/python tests/benchmarks/bench_size.py $(OUT)
+	$(BIN)/python tests/benchmarks/bench_validation.py $(OUT)
 
 build: setup
 	rm -rf dist
