@@ -97,7 +97,7 @@ class Validating:
 
     @contextmanager
     def working(self) -> Generator[None]:
-        """While training: processes run that compute artifacts, and what a checkpoint had left open is taken up."""
+        """While training: processes run that compute artifacts, and what was left open is taken up."""
         routine, folder = self._trainer.validation, self._folder
         if routine.plans and is_background(routine.mode):
             self._work = BackgroundWork(folder, workers=routine.workers, seconds=routine.artifact_seconds)
@@ -105,13 +105,13 @@ class Validating:
             self._work = InlineWork()
         try:
             self._work.start(routine.plans)
-            left_open, self._to_take_up = self._to_take_up, []
-            for entry in left_open:
-                self._take_up(entry)
+            while self._to_take_up:
+                self._take_up(self._to_take_up.pop(0))
             yield
         finally:
             self._work.close()
             self._work = None
+            self._to_take_up = self.state()  # where training is called again without going back to a checkpoint
             self._under_way.clear()
 
     def due(self, *, epoch_ends: bool) -> tuple[Part, ...]:

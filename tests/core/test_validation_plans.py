@@ -287,6 +287,22 @@ def test_a_checkpoint_keeps_what_is_under_way_and_it_is_computed_afterwards(vali
     assert sorted(tracked) == sorted((name, epoch) for name in ("slow", "x") for epoch in (1, 2, 3))
 
 
+def test_training_that_goes_on_in_the_same_process_takes_up_what_was_under_way(validated, judging):
+    class Interrupting(Callback):
+        @hookimpl
+        def execute_epoch_postprocessing(self, trainer):
+            if trainer.state.epoch == 1:
+                raise KeyboardInterrupt
+
+    plan = judging.JudgingPlan(judging.scores("slow"), parameters={"seconds": 0.2})
+    trainer = validated(plan, epochs=2, callbacks=[Interrupting()])
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert trainer.metrics.latest("validation/slow") is None
+    trainer.train()
+    assert trainer.score_history("validation/slow").keys() == {1, 2}
+
+
 def test_two_parts_that_compute_one_artifact_are_refused(validated, judging):
     with pytest.raises(
         UsageError, match="The validation plan 'a' and the validation plan 'b' both compute the score x"
