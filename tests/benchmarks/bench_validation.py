@@ -61,7 +61,7 @@ def train(way: str, folder: Path) -> dict[str, float]:
 
 
 def one_round(folder: Path) -> dict[str, float]:
-    """Processor seconds of a round: with the defaults; of all artifacts but t-SNE; and of these on all rows at 300 dpi."""
+    """Processor seconds of a round: of the defaults, of all artifacts but t-SNE, of these on all rows at 300 dpi."""
     from artifact_torch_table_comparison import ComparisonArtifacts, TableComparisonValidationPlan, read_csv
     from artifact_torch_table_comparison.data import portal_path
 
