@@ -8,7 +8,7 @@ PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 export UV_FIND_LINKS ?= $(or $(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null))
 export UV_INDEX_URL ?= $(or $(PIP_INDEX_URL),$(shell $(PYTHON) -m pip config get global.index-url 2>/dev/null))
 
-.PHONY: demo setup test test-faults check format docs bench build clean
+.PHONY: demo setup test test-docs test-faults check format docs bench build clean
 
 demo: setup
 	$(BIN)/artifact-torch demo
@@ -24,9 +24,15 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(PLUGINS)
 	touch $@
 
 # Tests run side by side already: with more threads each, they would hold each other up.
-test test-faults: export OMP_NUM_THREADS = 1
+test test-docs test-faults: export OMP_NUM_THREADS = 1
+# Nor does each training on tables start a process for its artifacts; those that are about that ask for it.
+test test-docs test-faults: export ARTIFACT_TORCH_VALIDATION = inline
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not documentation" $(ARGS)
+
+# What the README, the tutorial and the templates of plugins say, done by commands in environments of their own.
+test-docs: setup
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "documentation and not slow" $(ARGS)
 
 # Processes killed at random instants, disks that fill up, long random sequences: up to an hour.
 test-faults: setup
@@ -51,6 +57,7 @@ bench: setup
 	$(BIN)/python tests/benchmarks/bench_training.py $(OUT)
 	$(BIN)/python tests/benchmarks/bench_loader.py $(OUT)
 	$(BIN)/python tests/benchmarks/bench_size.py $(OUT)
+	$(BIN)/python tests/benchmarks/bench_validation.py $(OUT)
 
 build: setup
 	rm -rf dist

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from artifact_torch.core.artifact_group import ArtifactGroup as ArtifactGroup
     from artifact_torch.core.artifact_group import Conclusion as Conclusion
     from artifact_torch.core.artifact_group import TrainerParts as TrainerParts
+    from artifact_torch.core.artifacts import Artifact as Artifact
+    from artifact_torch.core.artifacts import ArtifactKind as ArtifactKind
+    from artifact_torch.core.artifacts import ArtifactWarning as ArtifactWarning
+    from artifact_torch.core.artifacts import Plot as Plot
     from artifact_torch.core.batch_size import find_batch_size as find_batch_size
     from artifact_torch.core.callback import ArrayCallback as ArrayCallback
     from artifact_torch.core.callback import ArrayCollectionCallback as ArrayCollectionCallback
@@ -30,11 +34,14 @@ if TYPE_CHECKING:
     from artifact_torch.core.callback import ScoreCollectionCallback as ScoreCollectionCallback
     from artifact_torch.core.checkpoint import Retention as Retention
     from artifact_torch.core.components import TrainerOptions as TrainerOptions
+    from artifact_torch.core.computation import Computation as Computation
+    from artifact_torch.core.computation import Recipe as Recipe
     from artifact_torch.core.data import BatchLoader as BatchLoader
     from artifact_torch.core.data import Dataset as Dataset
-    from artifact_torch.core.data import DataSplit as DataSplit
     from artifact_torch.core.data import IterableDataset as IterableDataset
     from artifact_torch.core.data_loader import DataLoader as DataLoader
+    from artifact_torch.core.exchange import Data as Data
+    from artifact_torch.core.execution import execute_plan as execute_plan
     from artifact_torch.core.in_memory import InMemoryDataLoader as InMemoryDataLoader
     from artifact_torch.core.interruption import Interrupted as Interrupted
     from artifact_torch.core.learning_rate import find_learning_rate as find_learning_rate
@@ -49,17 +56,19 @@ if TYPE_CHECKING:
     from artifact_torch.core.options import OptionPath as OptionPath
     from artifact_torch.core.options import Options as Options
     from artifact_torch.core.options import TrainingSettings as TrainingSettings
-    from artifact_torch.core.results import ArtifactKind as ArtifactKind
+    from artifact_torch.core.period import Period as Period
+    from artifact_torch.core.plan import ValidationPlan as ValidationPlan
     from artifact_torch.core.results import Artifacts as Artifacts
-    from artifact_torch.core.results import ValidationPlan as ValidationPlan
     from artifact_torch.core.results import ValidationResults as ValidationResults
     from artifact_torch.core.run import RunDirectory as RunDirectory
+    from artifact_torch.core.split import DataSplit as DataSplit
     from artifact_torch.core.stopper import EarlyStopper as EarlyStopper
     from artifact_torch.core.summary import summarize as summarize
     from artifact_torch.core.tracker import Tracker as Tracker
     from artifact_torch.core.trainer import Trainer as Trainer
     from artifact_torch.core.trainer import TrainingResult as TrainingResult
     from artifact_torch.core.validation import ValidationRoutine as ValidationRoutine
+    from artifact_torch.core.validation_history import ValidationHistory as ValidationHistory
     from artifact_torch.errors import ArtifactTorchError as ArtifactTorchError
     from artifact_torch.errors import CheckpointError as CheckpointError
     from artifact_torch.errors import ConfigError as ConfigError
@@ -69,6 +78,7 @@ if TYPE_CHECKING:
     from artifact_torch.errors import OutOfMemoryError as OutOfMemoryError
     from artifact_torch.errors import PluginError as PluginError
     from artifact_torch.errors import UsageError as UsageError
+    from artifact_torch.errors import ValidationError as ValidationError
     from artifact_torch.experiment import Experiment as Experiment
     from artifact_torch.experiment import ExperimentResult as ExperimentResult
     from artifact_torch.experiment import prepare_experiment as prepare_experiment
@@ -82,18 +92,22 @@ __getattr__, __dir__ = lazy_attributes(
     {
         "ArrayCallback": "artifact_torch.core.callback",
         "ArrayCollectionCallback": "artifact_torch.core.callback",
+        "Artifact": "artifact_torch.core.artifacts",
         "ArtifactGroup": "artifact_torch.core.artifact_group",
-        "ArtifactKind": "artifact_torch.core.results",
+        "ArtifactKind": "artifact_torch.core.artifacts",
         "ArtifactTorchError": "artifact_torch.errors",
+        "ArtifactWarning": "artifact_torch.core.artifacts",
         "Artifacts": "artifact_torch.core.results",
         "BatchLoader": "artifact_torch.core.data",
         "Callback": "artifact_torch.core.callback",
         "CheckpointError": "artifact_torch.errors",
+        "Computation": "artifact_torch.core.computation",
         "Conclusion": "artifact_torch.core.artifact_group",
         "ConfigError": "artifact_torch.errors",
+        "Data": "artifact_torch.core.exchange",
         "DataError": "artifact_torch.errors",
         "DataLoader": "artifact_torch.core.data_loader",
-        "DataSplit": "artifact_torch.core.data",
+        "DataSplit": "artifact_torch.core.split",
         "Dataset": "artifact_torch.core.data",
         "DivergedError": "artifact_torch.errors",
         "EarlyStopper": "artifact_torch.core.stopper",
@@ -113,10 +127,13 @@ __getattr__, __dir__ = lazy_attributes(
         "OptionPath": "artifact_torch.core.options",
         "Options": "artifact_torch.core.options",
         "OutOfMemoryError": "artifact_torch.errors",
+        "Period": "artifact_torch.core.period",
+        "Plot": "artifact_torch.core.artifacts",
         "PlotCallback": "artifact_torch.core.callback",
         "PlotCollectionCallback": "artifact_torch.core.callback",
         "PluginError": "artifact_torch.errors",
         "PluginSelection": "artifact_torch.plugin.selection",
+        "Recipe": "artifact_torch.core.computation",
         "Retention": "artifact_torch.core.checkpoint",
         "RunDirectory": "artifact_torch.core.run",
         "ScoreCallback": "artifact_torch.core.callback",
@@ -128,10 +145,13 @@ __getattr__, __dir__ = lazy_attributes(
         "TrainingResult": "artifact_torch.core.trainer",
         "TrainingSettings": "artifact_torch.core.options",
         "UsageError": "artifact_torch.errors",
-        "ValidationPlan": "artifact_torch.core.results",
+        "ValidationError": "artifact_torch.errors",
+        "ValidationHistory": "artifact_torch.core.validation_history",
+        "ValidationPlan": "artifact_torch.core.plan",
         "ValidationResults": "artifact_torch.core.results",
         "ValidationRoutine": "artifact_torch.core.validation",
         "adam": "artifact_torch.core.optimizer",
+        "execute_plan": "artifact_torch.core.execution",
         "find_batch_size": "artifact_torch.core.batch_size",
         "find_learning_rate": "artifact_torch.core.learning_rate",
         "hookimpl": "artifact_torch.plugin.markers",

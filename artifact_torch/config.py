@@ -96,7 +96,13 @@ def parse_config(
 
 
 def validated_options(
-    options: type[OptionsT], given: Mapping[str, Any], *, source: str, section: str = "", folder: Path | None = None
+    options: type[OptionsT],
+    given: Mapping[str, Any],
+    *,
+    source: str,
+    section: str = "",
+    folder: Path | None = None,
+    texts: bool = False,
 ) -> OptionsT:
     """Check a section against its options.
 
@@ -106,12 +112,13 @@ def validated_options(
         source: where it comes from, for messages.
         section: its name, for messages.
         folder: what relative paths are meant from.
+        texts: whether values are texts, as a command line gives them, and are to be read as what is wanted.
 
     Raises:
         ConfigError: an unknown key (with the nearest known one), a missing key or a wrong value; all are told at once.
     """
     try:
-        return options.model_validate(given, context={"folder": folder})
+        return options.model_validate(given, strict=False if texts else None, context={"folder": folder})
     except ValidationError as error:
         prefix = (section,) if section else ()
         problems = [_sentence(problem, prefix, options) for problem in error.errors(include_url=False)]

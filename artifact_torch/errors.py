@@ -33,6 +33,10 @@ class DivergedError(ArtifactTorchError):
     exit_code = 3
 
 
+class ValidationError(ArtifactTorchError):
+    """A score that training depends on could not be computed."""
+
+
 class OutOfMemoryError(ArtifactTorchError):
     """The memory of a device is exhausted."""
 

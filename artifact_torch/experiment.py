@@ -30,6 +30,7 @@ from artifact_torch.plugin.selection import PluginSelection
 __all__ = [
     "Experiment",
     "ExperimentResult",
+    "chosen",
     "generate_from_run",
     "prepare_experiment",
     "recorded",
@@ -53,6 +54,7 @@ class ExperimentResult:
         scores: how good the result is, by name.
         meaning: how to read the scores, in a few words.
         samples: the file of generated samples, if the model generates.
+        files: what else was made, by name.
         plots: the plots, oldest first.
         warnings: what is worth knowing about the data, a sentence each.
     """
@@ -64,6 +66,7 @@ class ExperimentResult:
     scores: dict[str, float]
     meaning: str
     samples: Path | None
+    files: dict[str, Path]
     plots: list[Path]
     warnings: tuple[str, ...]
 
@@ -101,6 +104,7 @@ class Experiment:
             scores=conclusion.scores,
             meaning=conclusion.meaning,
             samples=conclusion.samples,
+            files=conclusion.files,
             plots=run.plot_paths(),
             warnings=self.warnings,
         )
@@ -132,7 +136,7 @@ def prepare_experiment(
     """
     selection = config.plugins.selection()
     selection.check(discover())  # before the data is read, which may take long
-    group_class = cast("type[ArtifactGroup]", _chosen("artifact_groups", config.experiment.group, selection))
+    group_class = cast("type[ArtifactGroup]", chosen("artifact_groups", config.experiment.group, selection))
     data = validated_options(
         group_class.data_options, config.data, source=source, section="data", folder=folder or Path()
     )
@@ -232,7 +236,7 @@ def recorded(run: RunDirectory, field: str) -> object:
     return value
 
 
-def _chosen(kind: str, name: str, selection: PluginSelection) -> type:
+def chosen(kind: str, name: str, selection: PluginSelection) -> type:
     """The component that a description names; a name that no installed one has is a mistake in the description."""
     try:
         return registry.get(kind, name, selection)
@@ -251,7 +255,7 @@ def _discard(run: RunDirectory) -> None:
 
 
 def _model_class(group_class: type[ArtifactGroup], name: str, selection: PluginSelection) -> type[Model]:
-    model_class = _chosen("models", name, selection)
+    model_class = chosen("models", name, selection)
     if not issubclass(model_class, group_class.model_class):
         raise ConfigError(
             f"The model {name!r} cannot be used here: it is not a {group_class.model_class.__qualname__}. "
@@ -279,7 +283,7 @@ def _components(
     for kind, given in sections.items():
         for name, parameters in given.items():
             try:
-                component = _chosen(kind, name, selection)
+                component = chosen(kind, name, selection)
             except PluginError as error:
                 broken.append(str(error))
                 continue

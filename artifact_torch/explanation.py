@@ -42,7 +42,8 @@ class Explanation:
         trainer: the trainer's class.
         epochs: how long it would train, at most.
         parameters: everything that was chosen, by dotted name.
-        validation_period: epochs between two validations.
+        validation_period: how often it would validate.
+        plans: split -> names of its validation plans.
         loader_callbacks: split -> names of what is computed over its loader.
         hooks: who runs at each hook, in the order of the specifications.
         warnings: what is worth knowing: data, plugins that are left out.
@@ -52,7 +53,8 @@ class Explanation:
     trainer: str
     epochs: int
     parameters: Mapping[str, object]
-    validation_period: int
+    validation_period: str
+    plans: Mapping[str, list[str]]
     loader_callbacks: Mapping[str, list[str]]
     hooks: tuple[HookExplanation, ...]
     warnings: tuple[str, ...]
@@ -80,7 +82,11 @@ def explain_experiment(
             trainer=type(trainer).__qualname__,
             epochs=trainer.epochs,
             parameters=dict(trainer.params),
-            validation_period=trainer.validation.period,
+            validation_period=str(trainer.validation.period),
+            plans={
+                str(split): [plan.name for plan in trainer.validation.plans if plan.split is split]
+                for split in (DataSplit.TRAIN, DataSplit.VALIDATION)
+            },
             loader_callbacks={
                 str(split): [callback.name for callback in trainer.validation.callbacks[split]]
                 for split in (DataSplit.TRAIN, DataSplit.VALIDATION)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import importlib_metadata
 import pytest
@@ -41,10 +42,11 @@ def constraints():
     return {(entry := Requirement(line)).name: entry for line in lines if line and not line.startswith("#")}
 
 
-def test_there_are_the_core_and_the_four_standard_plugins():
+def test_there_are_the_core_and_the_standard_plugins():
     names = {project["project"]["name"] for project in PROJECTS.values()}
     assert names >= {
         "artifact-torch",
+        "artifact-torch-binary-classification",
         "artifact-torch-callbacks",
         "artifact-torch-stoppers",
         "artifact-torch-table-comparison",
@@ -67,6 +69,8 @@ def test_every_component_that_is_declared_loads_and_keeps_its_contract(kind, nam
         assert issubclass(component, CONTRACTS[kind])
         assert registry.get(kind, name) is component
         assert registry.name_of(kind, component) == name
+    elif kind == "artifacts":
+        assert isinstance(registry.load(kind, name), ModuleType)
     else:
         assert callable(registry.load(kind, name))
 

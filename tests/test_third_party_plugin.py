@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.documentation
+
 ROOT = Path(__file__).parent.parent
 
 PYPROJECT = """

@@ -22,6 +22,8 @@ import pytest
 from artifact_torch.cli.main import artifact_torch
 from artifact_torch.config import parse_config
 
+pytestmark = pytest.mark.documentation
+
 ROOT = Path(__file__).parent.parent
 TUTORIAL = (ROOT / "docs" / "write-a-plugin.md").read_text(encoding="utf-8")
 

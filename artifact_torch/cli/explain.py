@@ -47,6 +47,7 @@ def _as_json(explanation: Explanation) -> dict[str, object]:
         "epochs": explanation.epochs,
         "parameters": dict(explanation.parameters),
         "validation_period": explanation.validation_period,
+        "plans": dict(explanation.plans),
         "loader_callbacks": dict(explanation.loader_callbacks),
         "hooks": [
             {
@@ -65,6 +66,9 @@ def _print(explanation: Explanation, config: Path) -> None:
         f"{config}: {explanation.trainer} trains {explanation.model} for at most {explanation.epochs} epochs and "
         f"validates every {explanation.validation_period}."
     )
+    for split, names in explanation.plans.items():
+        if names:
+            click.echo(f"Computed of the {split} split: {', '.join(names)}.")
     for split, names in explanation.loader_callbacks.items():
         if names:
             click.echo(f"Computed over the {split} loader: {', '.join(names)}.")

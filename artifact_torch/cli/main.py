@@ -29,6 +29,7 @@ _OWN_COMMANDS = {
     "show-plugin": ("artifact_torch.cli.plugins:show_plugin", "Show all that is known about a plugin."),
     "list-plugins": ("artifact_torch.cli.plugins:list_plugins", "Show the installed plugins."),
     "train": ("artifact_torch.cli.train:train", "Train, validate and sample from a configuration or a CSV file."),
+    "validate": ("artifact_torch.cli.validate:validate", "Compute scores and plots of files, without a model."),
 }
 _INTERRUPTED = 130
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -36,6 +36,16 @@ def print_table(rows: Sequence[Sequence[str]], *, indent: str = "") -> None:
         click.echo(indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+def print_scores(scores: Mapping[str, float], meaning: str) -> None:
+    """Say how good something is."""
+    if not scores:
+        return
+    width = max(len(name) for name in scores)
+    click.echo(f"How good it is ({meaning}):" if meaning else "How good it is:")
+    for name, score in scores.items():
+        click.echo(f"  {name:<{width}}  {score:.4f}")
+
+
 def print_result(result: ExperimentResult, *, as_json: bool) -> None:
     """Say what was made, where it is and how good it is."""
     if as_json:
@@ -49,19 +59,16 @@ def print_result(result: ExperimentResult, *, as_json: bool) -> None:
                 "reason": result.reason,
                 "scores": {name: json_number(score) for name, score in result.scores.items()},
                 "synthetic": None if result.samples is None else str(result.samples),
+                "files": {name: str(path) for name, path in result.files.items()},
                 "plots": [str(path) for path in result.plots],
                 "warnings": list(result.warnings),
             }
         )
         return
     click.echo(f"Trained {result.epochs} epochs in {result.seconds:.1f} s: {result.reason}.")
-    if result.scores:
-        width = max(len(name) for name in result.scores)
-        click.echo(f"How good it is ({result.meaning}):" if result.meaning else "How good it is:")
-        for name, score in result.scores.items():
-            click.echo(f"  {name:<{width}}  {score:.4f}")
+    print_scores(result.scores, result.meaning)
     click.echo("What was made:")
-    made = [("samples", result.samples), ("model", result.run_directory / "model")]
+    made = [("samples", result.samples), *result.files.items(), ("model", result.run_directory / "model")]
     if result.plots:
         made.append(("plots", result.run_directory / "artifacts"))
     made.append(("everything", result.run_directory))

@@ -112,7 +112,7 @@ def _loader() -> Callable[[PluginEntry], object]:
     def load(entry: PluginEntry) -> object:
         if entry.kind == "plugins":
             return load_plugin(entry)
-        return load_entry(entry) if entry.kind == "commands" else registry.load_class(entry)
+        return load_entry(entry) if entry.kind in ("artifacts", "commands") else registry.load_class(entry)
 
     return load
 

@@ -63,7 +63,8 @@ def train(
         description, folder = load_config(config, [*overrides, *extra])
         source = str(config)
     else:
-        content: dict[str, Any] = {"data": {"file": str(data), "drop": list(drop), "renumber": list(renumber)}}
+        given = {"file": str(data), "drop": list(drop), "renumber": list(renumber)}
+        content: dict[str, Any] = {"data": {name: value for name, value in given.items() if value}}
         folder, source = Path(), "--data and --set"
         description = parse_config(content, [*overrides, *extra], source=source)
     description = without_plugins(description, no_plugin)

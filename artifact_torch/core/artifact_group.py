@@ -18,6 +18,7 @@ from artifact_torch.core.run import RunDirectory
 from artifact_torch.core.stopper import EarlyStopper
 from artifact_torch.core.tracker import Tracker
 from artifact_torch.core.trainer import Trainer
+from artifact_torch.errors import UsageError
 from artifact_torch.plugin.ledger import DEFAULT_TIME_SHARE
 from artifact_torch.plugin.registry import registry
 from artifact_torch.plugin.selection import PluginSelection
@@ -64,11 +65,15 @@ class Conclusion:
         scores: how good the result is, by name.
         meaning: how to read the scores, in a few words.
         samples: the file of generated samples, if the model generates.
+        plots: the files of plots, by name.
+        files: what else was made, by name, such as a file of predictions.
     """
 
     scores: dict[str, float] = field(default_factory=dict[str, float])
     meaning: str = ""
     samples: Path | None = None
+    plots: dict[str, Path] = field(default_factory=dict[str, Path])
+    files: dict[str, Path] = field(default_factory=dict[str, Path])
 
 
 class ArtifactGroup(ABC, Generic[DataOptionsT, ValidationOptionsT]):
@@ -92,7 +97,10 @@ class ArtifactGroup(ABC, Generic[DataOptionsT, ValidationOptionsT]):
     """The model taken if the section ``[model]`` names none."""
 
     sample_suffix: ClassVar[str]
-    """The suffix of files of samples, such as ``.csv``."""
+    """The suffix of files of samples, such as ``.csv``; empty if its models generate nothing."""
+
+    file_options: ClassVar[type[Options] | None] = None
+    """Which files ``judge_files`` compares; None if the group judges trained models only."""
 
     def __init__(self, data: DataOptionsT, validation: ValidationOptionsT, *, seed: int) -> None:
         self.data = data
@@ -130,6 +138,21 @@ class ArtifactGroup(ABC, Generic[DataOptionsT, ValidationOptionsT]):
     @abstractmethod
     def generate(cls, model: Model, params: GenerationParams, path: Path) -> None:
         """Write samples of a trained model to a file, whole or not at all."""
+
+    @classmethod
+    def judge_files(cls, files: Any, validation: ValidationOptionsT, *, seed: int, folder: Path) -> Conclusion:
+        """Compute the artifacts of files, without a model; for a group that has ``file_options``.
+
+        Args:
+            files: the validated ``file_options``.
+            validation: which artifacts.
+            seed: chooses rows where there are too many.
+            folder: where plots and arrays are written.
+
+        Raises:
+            DataError: a file cannot be used; the message says what to do.
+        """
+        raise UsageError(f"{cls.__qualname__} cannot judge files without a model.")
 
 
 registry.require("artifact_groups", ArtifactGroup)

@@ -6,9 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
+from artifact_torch.core.artifacts import ArtifactKind
 from artifact_torch.core.data import DataSplit
 from artifact_torch.core.model import ModelInput, ModelOutput
-from artifact_torch.core.results import ArtifactKind
+from artifact_torch.core.period import Period
 from artifact_torch.errors import UsageError
 from artifact_torch.plugin.markers import hookimpl
 from artifact_torch.plugin.registry import registry
@@ -61,15 +62,19 @@ class LoaderCallback(Callback, ABC, Generic[ValueT]):
     Args:
         name: the result's name in records, plots and ``epoch_scores``.
         split: the loader to pass over, the training or the validation loader.
+        period: how often, in epochs or as a text such as ``"200 steps"``; as the routine if None.
     """
 
     kind: ClassVar[ArtifactKind]
 
-    def __init__(self, name: str, *, split: DataSplit = DataSplit.VALIDATION) -> None:
+    def __init__(
+        self, name: str, *, split: DataSplit = DataSplit.VALIDATION, period: int | str | Period | None = None
+    ) -> None:
         if split not in (DataSplit.TRAIN, DataSplit.VALIDATION):
             raise UsageError(f"{type(self).__name__} works on the train or the validation split, not on {split!r}.")
         self.name = name
         self.split = DataSplit(split)
+        self.period = None if period is None else Period.of(period)
 
     @abstractmethod
     def reset(self) -> None:

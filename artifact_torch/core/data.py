@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from enum import StrEnum
 from typing import Any, Generic, Self
 
 import torch
@@ -12,6 +11,7 @@ import torch.utils.data
 from typing_extensions import TypeVar
 
 from artifact_torch.core.model import ModelInput
+from artifact_torch.core.split import DataSplit
 from artifact_torch.core.storage import JsonDict
 from artifact_torch.errors import UsageError
 
@@ -19,15 +19,6 @@ __all__ = ["BatchLoader", "DataSplit", "Dataset", "IterableDataset", "check_batc
 
 SampleT_co = TypeVar("SampleT_co", covariant=True)
 InputT = TypeVar("InputT", bound=ModelInput, default=Any)
-
-
-class DataSplit(StrEnum):
-    """Which part of the data a result belongs to."""
-
-    TRAIN = "train"
-    VALIDATION = "validation"
-    TEST = "test"
-    ALL = "all"
 
 
 class Dataset(torch.utils.data.Dataset[SampleT_co], ABC, Generic[SampleT_co]):

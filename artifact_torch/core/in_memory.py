@@ -165,6 +165,6 @@ def _checksum(tensor: Tensor) -> str:
     rows = tensor
     if len(tensor) > _CHECKED_ROWS:
         rows = tensor[torch.linspace(0, len(tensor) - 1, _CHECKED_ROWS, dtype=torch.float64).long().to(tensor.device)]
-    content = rows.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
+    content = rows.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
     kind = f"{tuple(tensor.shape)} {tensor.dtype} ".encode()
     return hashlib.sha256(kind + content).hexdigest()[:16]

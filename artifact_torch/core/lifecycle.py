@@ -72,9 +72,12 @@ def _close_record(trainer: Trainer, reason: str, error: BaseException | None) ->
     if error is not None:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
     counters = {"epochs": trainer.state.epochs_completed, "steps": trainer.state.step}
-    seconds = round(trainer.state.seconds, 3)
+    seconds = {
+        "seconds": round(trainer.state.seconds, 3),
+        "seconds_waited_for_validation": round(trainer.validating.seconds_waited, 3),
+    }
     try:
-        trainer.run.finish(status, reason, error, seconds=seconds, **counters)
+        trainer.run.finish(status, reason, error, **seconds, **counters)
     except OSError as failure:
         if error is None:
             raise

@@ -37,6 +37,16 @@ class MetricHistory:
         column = self._epochs.columns.get(name)
         return None if column is None else column.values[-1]
 
+    def newest(self, name: str) -> tuple[int, float] | None:
+        """The last epoch that has a value of an epoch metric, and the value; None if it was never recorded."""
+        column = self._epochs.columns.get(name)
+        return None if column is None else (column.numbers[-1], column.values[-1])
+
+    def history(self, name: str) -> dict[int, float]:
+        """The values of an epoch metric by epoch, oldest first."""
+        column = self._epochs.columns.get(name)
+        return {} if column is None else dict(zip(column.numbers, column.values, strict=True))
+
     def of_epoch(self, epoch: int) -> dict[str, float]:
         """The numbers of one epoch by name; empty if none were recorded."""
         return self._epochs.row(epoch)
@@ -47,8 +57,9 @@ class MetricHistory:
         return list(self._epochs.columns)
 
     def epoch_frame(self) -> pd.DataFrame:
-        """One row for each epoch, indexed by ``epoch``, one column for each metric."""
-        return self._epochs.frame("epoch")
+        """One row for each epoch, indexed by ``epoch``, one column for each metric: the loss, then by name."""
+        frame = self._epochs.frame("epoch")
+        return frame[sorted(frame.columns, key=lambda name: (name != "train/loss", name))]
 
     def step_frame(self) -> pd.DataFrame:
         """One row for each logged step, indexed by ``step``, one column for each metric."""

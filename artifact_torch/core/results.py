@@ -4,49 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from artifact_torch.core.data import DataSplit
+from artifact_torch.core.artifacts import Artifact, ArtifactKind, Plot
+from artifact_torch.core.split import DataSplit
 from artifact_torch.errors import UsageError
 from artifact_torch.plugin.specs import TrackingHooks
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from artifact_torch.plugin.hooks import Hooks
 
-__all__ = ["ArtifactKind", "Artifacts", "ValidationPlan", "ValidationResults", "track_results"]
-
-
-class ArtifactKind(StrEnum):
-    """The kinds of artifacts."""
-
-    SCORE = "score"
-    ARRAY = "array"
-    PLOT = "plot"
-    SCORE_COLLECTION = "score_collection"
-    ARRAY_COLLECTION = "array_collection"
-    PLOT_COLLECTION = "plot_collection"
-
-
-class ValidationPlan(Protocol):
-    """What has been computed by a validation plan; the plans of artifact-experiment are of this shape."""
-
-    @property
-    def scores(self) -> Mapping[str, float]: ...
-    @property
-    def arrays(self) -> Mapping[str, np.ndarray]: ...
-    @property
-    def plots(self) -> Mapping[str, Figure]: ...
-    @property
-    def score_collections(self) -> Mapping[str, Mapping[str, float]]: ...
-    @property
-    def array_collections(self) -> Mapping[str, Mapping[str, np.ndarray]]: ...
-    @property
-    def plot_collections(self) -> Mapping[str, Mapping[str, Figure]]: ...
+__all__ = ["Artifacts", "ValidationResults", "score_names", "track", "value_of"]
 
 
 @dataclass(slots=True)
@@ -55,36 +26,45 @@ class Artifacts:
 
     scores: dict[str, float] = field(default_factory=dict[str, float])
     arrays: dict[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
-    plots: dict[str, Figure] = field(default_factory=dict[str, "Figure"])
+    plots: dict[str, Plot] = field(default_factory=dict[str, Plot])
     score_collections: dict[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
     array_collections: dict[str, Mapping[str, np.ndarray]] = field(default_factory=dict[str, Mapping[str, np.ndarray]])
-    plot_collections: dict[str, Mapping[str, Figure]] = field(default_factory=dict[str, Mapping[str, "Figure"]])
+    plot_collections: dict[str, Mapping[str, Plot]] = field(default_factory=dict[str, Mapping[str, Plot]])
 
     def of_kind(self, kind: ArtifactKind) -> dict[str, Any]:
         """Name -> value of one kind; the values are of the type that the field of that kind says."""
         artifacts: dict[str, Any] = getattr(self, f"{kind}s")
         return artifacts
 
-    def add_plan(self, plan: ValidationPlan) -> None:
-        """Take over everything that an executed plan has computed.
+    def add(self, artifact: Artifact, value: Any) -> None:
+        """Take a value.
 
         Raises:
-            UsageError: an artifact of its kind and name is there already.
+            UsageError: there is one of that kind and name.
         """
-        for kind in ArtifactKind:
-            own, added = self.of_kind(kind), getattr(plan, f"{kind}s")
-            if shared := sorted(own.keys() & added.keys()):
-                raise UsageError(
-                    f"The validation plan and a callback both compute the {kind} {shared[0]!r}: rename it."
-                )
-            own.update(added)
+        values = self.of_kind(artifact.kind)
+        if artifact.name in values:
+            raise UsageError(f"Two parts of the validation compute the {artifact}: rename one of them.")
+        values[artifact.name] = value
+
+    def all_plots(self) -> list[Plot]:
+        """The plots, those of collections included."""
+        return [*self.plots.values(), *(plot for each in self.plot_collections.values() for plot in each.values())]
 
 
 @dataclass(slots=True)
 class ValidationResults:
-    """What one validation produced, by split."""
+    """What one validation produced, by split.
+
+    Attributes:
+        splits: the artifacts of each split.
+        epoch: the epoch that was validated; 0 before training.
+        step: optimizer steps done before it.
+    """
 
     splits: dict[DataSplit, Artifacts] = field(default_factory=dict[DataSplit, Artifacts])
+    epoch: int = 0
+    step: int = 0
 
     def of_split(self, split: DataSplit) -> Artifacts:
         """The artifacts of a split, empty at first."""
@@ -99,13 +79,22 @@ class ValidationResults:
         """
         named: dict[str, float] = {}
         for split, artifacts in self.splits.items():
-            named.update({f"{split}/{name}": value for name, value in artifacts.scores.items()})
-            for name, collection in artifacts.score_collections.items():
-                items = {f"{split}/{name}/{item}": value for item, value in collection.items()}
-                if shared := sorted(named.keys() & items.keys()):
-                    raise UsageError(f"Two validation scores are named {shared[0]!r}: rename one of them.")
-                named.update(items)
+            for kind in (ArtifactKind.SCORE, ArtifactKind.SCORE_COLLECTION):
+                for name, value in artifacts.of_kind(kind).items():
+                    found = score_names(split, Artifact(kind, name), value)
+                    if shared := sorted(named.keys() & found.keys()):
+                        raise UsageError(f"Two validation scores are named {shared[0]!r}: rename one of them.")
+                    named |= found
         return named
+
+
+def score_names(split: DataSplit, artifact: Artifact, value: Any) -> dict[str, float]:
+    """The numbers of an artifact as ``epoch_scores`` names them; none if it is not made of scores."""
+    if artifact.kind is ArtifactKind.SCORE:
+        return {f"{split}/{artifact.name}": value}
+    if artifact.kind is ArtifactKind.SCORE_COLLECTION:
+        return {f"{split}/{artifact.name}/{item}": number for item, number in value.items()}
+    return {}
 
 
 _TRACKED_BY: dict[ArtifactKind, Callable[[Any, str, Any, DataSplit, int, int], None]] = {
@@ -118,28 +107,17 @@ _TRACKED_BY: dict[ArtifactKind, Callable[[Any, str, Any, DataSplit, int, int], N
 }
 
 
-def track_results(hooks: Hooks, results: ValidationResults, *, epoch: int, step: int) -> None:
-    """Hand every artifact to the hooks that track its kind, then close the plots."""
-    try:
-        for split, artifacts in results.splits.items():
-            for kind in ArtifactKind:
-                for name, value in artifacts.of_kind(kind).items():
-                    hooks.notify(_TRACKED_BY[kind], name, value, split, epoch, step)
-    finally:
-        _close_plots(results)
+def track(hooks: Hooks, artifact: Artifact, value: Any, split: DataSplit, *, epoch: int, step: int) -> None:
+    """Hand an artifact to the hooks that track its kind."""
+    hooks.notify(_TRACKED_BY[artifact.kind], artifact.name, value, split, epoch, step)
 
 
-def _close_plots(results: ValidationResults) -> None:
-    figures = [
-        figure
-        for artifacts in results.splits.values()
-        for figure in (
-            *artifacts.plots.values(),
-            *(figure for collection in artifacts.plot_collections.values() for figure in collection.values()),
-        )
-    ]
-    if figures:
-        from matplotlib import pyplot  # only who made a figure has paid for this import already
-
-        for figure in figures:
-            pyplot.close(figure)
+def value_of(kind: ArtifactKind, stored: Any, folder: Path) -> Any:
+    """The value of an artifact from what ``compute_artifact`` made of it."""
+    if kind.is_score:
+        return stored
+    if kind in (ArtifactKind.ARRAY_COLLECTION, ArtifactKind.PLOT_COLLECTION):
+        single = ArtifactKind(kind.removesuffix("_collection"))
+        return {item: value_of(single, file, folder) for item, file in stored.items()}
+    path = folder / stored
+    return Plot(path) if kind is ArtifactKind.PLOT else np.load(path, allow_pickle=False)

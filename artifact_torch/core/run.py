@@ -2,8 +2,8 @@
 
 ``<root>/<experiment>/<run id>/`` holds ``run.json`` (status, parameters, seed, environment, plugins), ``metrics.jsonl``
 (one number a line: name, split, epoch, step, value), ``plugin_times.jsonl`` (plugin, hook, epoch, calls, seconds; lines
-of one plugin, hook and epoch add up), ``artifacts/<kind>/<name>/epoch-N-<split>.*``, ``checkpoints/``,
-``model/`` and ``log.txt``.
+of one plugin, hook and epoch add up), ``artifacts/<kind>/<name>/epoch-N-step-N-<split>.*``,
+``validation/`` (a folder for each round, with its ``results.json``), ``checkpoints/``, ``model/`` and ``log.txt``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from artifact_torch.core.artifacts import Artifact, ArtifactKind, Plot
 from artifact_torch.core.checkpoint import CheckpointStore
 from artifact_torch.core.environment import describe_environment, source_revision
 from artifact_torch.core.storage import JsonDict, write_json
@@ -34,14 +35,11 @@ from artifact_torch.plugin.ledger import PluginTime
 from artifact_torch.plugin.markers import hookimpl
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from artifact_torch.core.data import DataSplit
 
 __all__ = ["RunDirectory", "runs_root"]
 
 _EXPERIMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_PLOT_DPI = 120
 _APPENDED = ("metrics.jsonl", "plugin_times.jsonl")
 logger = logging.getLogger("artifact_torch")
 
@@ -213,9 +211,9 @@ class RunDirectory:
         self._append("plugin_times.jsonl", [row._asdict() for row in rows])
 
     def plot_paths(self) -> list[Path]:
-        """The plots of this run, oldest epoch first."""
+        """The plots of this run, oldest first."""
         paths = [*self.path.glob("artifacts/plot*/**/*.png")]
-        return sorted(paths, key=lambda path: (_epoch_of(path.relative_to(self.path)), path))
+        return sorted(paths, key=lambda path: (_step_of(path.relative_to(self.path)), path))
 
     @hookimpl(tryfirst=True)
     def track_params(self, params: Mapping[str, Any]) -> None:
@@ -234,27 +232,44 @@ class RunDirectory:
 
     @hookimpl(tryfirst=True)
     def track_array(self, name: str, value: np.ndarray, split: DataSplit, epoch: int, step: int) -> None:
-        np.save(self._artifact("array", name, epoch, split, ".npy"), value, allow_pickle=False)
+        path = self._artifact(ArtifactKind.ARRAY, name, split, epoch, step)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, value, allow_pickle=False)
 
     @hookimpl(tryfirst=True)
     def track_array_collection(
         self, name: str, value: Mapping[str, np.ndarray], split: DataSplit, epoch: int, step: int
     ) -> None:
         for item, array in value.items():
-            path = self._artifact("array_collection", name, epoch, split, ".npy", item)
+            path = self._artifact(ArtifactKind.ARRAY_COLLECTION, name, split, epoch, step, item)
+            path.parent.mkdir(parents=True, exist_ok=True)
             np.save(path, array, allow_pickle=False)
 
     @hookimpl(tryfirst=True)
-    def track_plot(self, name: str, value: Figure, split: DataSplit, epoch: int, step: int) -> None:
-        value.savefig(self._artifact("plot", name, epoch, split, ".png"), dpi=_PLOT_DPI, bbox_inches="tight")
+    def track_plot(self, name: str, value: Plot, split: DataSplit, epoch: int, step: int) -> None:
+        value.move(self._artifact(ArtifactKind.PLOT, name, split, epoch, step))
 
     @hookimpl(tryfirst=True)
     def track_plot_collection(
-        self, name: str, value: Mapping[str, Figure], split: DataSplit, epoch: int, step: int
+        self, name: str, value: Mapping[str, Plot], split: DataSplit, epoch: int, step: int
     ) -> None:
-        for item, figure in value.items():
-            path = self._artifact("plot_collection", name, epoch, split, ".png", item)
-            figure.savefig(path, dpi=_PLOT_DPI, bbox_inches="tight")
+        for item, plot in value.items():
+            plot.move(self._artifact(ArtifactKind.PLOT_COLLECTION, name, split, epoch, step, item))
+
+    def stored(self, artifact: Artifact, value: Any, split: DataSplit, *, epoch: int, step: int) -> Any:
+        """A tracked artifact as JSON: a number, or where its file is, from the run's directory; or these by item."""
+        if artifact.kind is ArtifactKind.SCORE:
+            return float(value)
+        if artifact.kind is ArtifactKind.SCORE_COLLECTION:
+            return {item: float(number) for item, number in value.items()}
+
+        def path(item: str = "") -> str:
+            place = self._artifact(artifact.kind, artifact.name, split, epoch, step, item)
+            return place.relative_to(self.path).as_posix()
+
+        if artifact.kind in (ArtifactKind.ARRAY, ArtifactKind.PLOT):
+            return path()
+        return {item: path(item) for item in value}
 
     def _size_of(self, name: str) -> int:
         try:
@@ -266,12 +281,11 @@ class RunDirectory:
         with (self.path / name).open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
-    def _artifact(self, kind: str, name: str, epoch: int, split: DataSplit, suffix: str, item: str = "") -> Path:
-        stem = f"epoch-{epoch}-{split}"
+    def _artifact(self, kind: ArtifactKind, name: str, split: DataSplit, epoch: int, step: int, item: str = "") -> Path:
+        stem = f"epoch-{epoch}-step-{step}-{split}"
+        suffix = ".png" if kind in (ArtifactKind.PLOT, ArtifactKind.PLOT_COLLECTION) else ".npy"
         folder = self.path / "artifacts" / kind / file_name(name)
-        path = folder / stem / f"{file_name(item)}{suffix}" if item else folder / f"{stem}{suffix}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
+        return folder / stem / f"{file_name(item)}{suffix}" if item else folder / f"{stem}{suffix}"
 
 
 def runs_root(root: Path | str | None = None) -> Path:
@@ -293,9 +307,9 @@ def file_name(name: str) -> str:
     return f"{encoded[:80]}%-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
-def _epoch_of(artifact: Path) -> int:
+def _step_of(artifact: Path) -> int:
     _, _, _, stem, *_ = artifact.parts
-    return int(stem.split("-")[1])
+    return int(stem.split("-")[3])
 
 
 def _line(name: str, value: float, split: DataSplit, epoch: int, step: int) -> JsonDict:

@@ -33,6 +33,10 @@ class Saving:
         """See ``Trainer.save_checkpoint``."""
         trainer = self._trainer
         self.check_finite()
+        if keep is not None and keep.best:
+            trainer.validating.wait_for(keep.score)
+        if path is not None:
+            trainer.validating.wait()  # what is under way is in the run's directory, and this is elsewhere
         writer = self._writer_to(self._store(path))
         return writer.save(
             capture(trainer), trainer.state.step, about=describe(trainer), keep=keep, background=background

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,7 +31,7 @@ class TrainingState:
         epochs_completed: epochs whose batches and validation are done.
         step: optimizer steps done, those that were left out for a gradient that was not finite included.
         batch_in_epoch: batches done in the epoch in progress; 0 between epochs.
-        validated_step: the step after which validation was last done; -1 before the first.
+        validated: what was validated -> the step after which it last was.
         seconds: time spent in training, over all processes that worked on this run.
     """
 
@@ -39,7 +39,7 @@ class TrainingState:
     epochs_completed: int = 0
     step: int = 0
     batch_in_epoch: int = 0
-    validated_step: int = -1
+    validated: dict[str, int] = field(default_factory=dict[str, int])
     seconds: float = 0.0
 
     def begin_epoch(self) -> bool:
@@ -63,6 +63,7 @@ def capture(trainer: Trainer) -> JsonDict:
         "counters": dataclasses.asdict(trainer.state),
         "epoch_loss": trainer.epoch_loss.state_dict(),
         "metrics": trainer.metrics.state_dict(),
+        "validations": trainer.validating.state(),
         "random": trainer.random_state.state(),
         "records": trainer.run.position() if trainer.has_run else None,
         "plugin_set": trainer.plugins.plugin_set(),
@@ -103,6 +104,7 @@ def restore(trainer: Trainer, state: Mapping[str, Any]) -> None:
         setattr(trainer.state, name, value)
     trainer.epoch_loss.load_state_dict(state["epoch_loss"])
     trainer.metrics.load_state_dict(state["metrics"])
+    trainer.validating.load(state["validations"])
     _restore_plugins(trainer, state["plugins"])
     trainer.random_state.load(state["random"])
 

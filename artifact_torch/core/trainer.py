@@ -37,7 +37,7 @@ from artifact_torch.core.optimization import (
 from artifact_torch.core.optimizer import adam
 from artifact_torch.core.random_state import OwnRandomState
 from artifact_torch.core.recording import Recorder
-from artifact_torch.core.results import ValidationResults, track_results
+from artifact_torch.core.results import ValidationResults
 from artifact_torch.core.run import RunDirectory
 from artifact_torch.core.saving import Saving
 from artifact_torch.core.schedule import SchedulerFactory, total_steps
@@ -45,7 +45,9 @@ from artifact_torch.core.state import TrainingState
 from artifact_torch.core.stopper import EarlyStopper
 from artifact_torch.core.throughput import Throughput
 from artifact_torch.core.tracker import Tracker
-from artifact_torch.core.validation import ValidationRoutine
+from artifact_torch.core.validating import Validating
+from artifact_torch.core.validation import Part, ValidationRoutine
+from artifact_torch.core.validation_history import ValidationHistory
 from artifact_torch.errors import DivergedError, UsageError
 from artifact_torch.plugin.dispatch import LoopDispatch
 from artifact_torch.plugin.ledger import DEFAULT_TIME_SHARE, PluginTime
@@ -95,7 +97,7 @@ class Trainer(Generic[InputT, OutputT]):
         for each batch:
             execute_batch_preprocessing -> forward -> backward
             after every accumulate-th: on_before_optimizer_step -> check, clip -> optimizer step
-            -> log_batch_metrics, every log_every steps -> execute_batch_postprocessing
+            -> log_batch_metrics, every log_every steps -> validation, if due -> execute_batch_postprocessing
         validation, if due -> log_epoch_metrics -> execute_epoch_postprocessing -> should_stop
 
     A checkpoint may be saved in the two postprocessing hooks, in should_stop and between two calls of the trainer:
@@ -139,6 +141,7 @@ class Trainer(Generic[InputT, OutputT]):
         plugins: who takes part.
         hooks: calls what they implement.
         throughput: how fast the epoch goes, and how long it waits for data.
+        validating: what of validation is under way.
 
     Raises:
         UsageError: an argument is out of range, or the parts do not fit.
@@ -215,6 +218,8 @@ class Trainer(Generic[InputT, OutputT]):
         self.validation = validation or ValidationRoutine()
         self.validation.attach(self.hooks)
         self.validation.limit_batches = limit_batches
+        self._step_periods = self.validation.step_periods
+        self.validating = Validating(self)
         self._sanity_validation = sanity_validation
 
     def train(self, epochs: int | None = None) -> TrainingResult:
@@ -240,9 +245,9 @@ class Trainer(Generic[InputT, OutputT]):
         if epochs is not None:
             self.epochs = _checked_epochs(epochs)
         self._clock = time.monotonic()
-        with self._signals.watching(), guarded_run(self), explained_memory(self):
+        with self._signals.watching(), guarded_run(self), explained_memory(self), self.validating.working():
             if self._sanity_validation and self.state.step == 0:
-                self.validation.rehearse(self)
+                self.validating.rehearse()
             while not (reason := self._reason_to_stop()):
                 self.plugins.watch()
                 if self.state.begin_epoch():
@@ -260,14 +265,13 @@ class Trainer(Generic[InputT, OutputT]):
         return TrainingResult(reason, self.state.epochs_completed, self.state.step, self.state.seconds, self.run.path)
 
     def validate(self) -> ValidationResults:
-        """Run the validation routine now; its results are tracked and stand in ``epoch_scores``."""
+        """Run the validation routine now, whatever its periods, and return when all is there.
+
+        The results are tracked, and the scores stand in ``epoch_scores``.
+        """
         _ = self.run  # before the work, so that a directory that cannot be made is known at once
-        results = self.validation.validate(self)
-        if "train/loss" in results.scores:
-            raise UsageError("A score of the training split is named 'loss', like the training loss: rename it.")
-        self.metrics.record_epoch(self.state.epoch, results.scores)
-        self.state.validated_step = self.state.step
-        track_results(self.hooks, results, epoch=self.state.epoch, step=self.state.step)
+        results = self.validating.validate(self.validation.parts)
+        self.validating.wait()
         return results
 
     def save_checkpoint(
@@ -345,12 +349,23 @@ class Trainer(Generic[InputT, OutputT]):
         return self._run is not None
 
     @property
+    def is_interrupted(self) -> bool:
+        """Whether a signal has come, and training is going to end."""
+        return self._signals.received is not None
+
+    @property
     def epoch_scores(self) -> pd.DataFrame:
         """All metrics by epoch: index ``epoch`` from 1, columns such as ``train/loss``; NaN where one was not computed.
 
-        What was validated before training stands in row 0.
+        What was validated before training stands in row 0. Scores that are being computed are waited for.
         """
+        self.validating.wait_for_scores()
         return self.metrics.epoch_frame()
+
+    @property
+    def validation_results(self) -> ValidationHistory:
+        """What validation has produced so far: scores as a table, and plots and arrays to be opened."""
+        return ValidationHistory(self.run.path, self.state.step)
 
     @property
     def batch_metrics(self) -> pd.DataFrame:
@@ -371,8 +386,20 @@ class Trainer(Generic[InputT, OutputT]):
         self.hooks.notify(TrackingHooks.track_file, name, path, split, self.state.epoch, self.state.step)
 
     def latest_score(self, name: str) -> float | None:
-        """The newest value of a column of ``epoch_scores``, or None if there is none yet."""
+        """The newest value of a column of ``epoch_scores``, or None if there is none yet.
+
+        One that is being computed is waited for, so that what is decided by it never depends on how long that takes.
+
+        Raises:
+            ValidationError: it could not be computed.
+        """
+        self.validating.wait_for(name)
         return self.metrics.latest(name)
+
+    def score_history(self, name: str) -> dict[int, float]:
+        """The values of a column of ``epoch_scores`` by epoch, oldest first; waits and raises as ``latest_score``."""
+        self.validating.wait_for(name)
+        return self.metrics.history(name)
 
     # What follows may be overridden in a subclass; calling super() keeps the plugins.
 
@@ -430,6 +457,8 @@ class Trainer(Generic[InputT, OutputT]):
         self.state.batch_in_epoch += 1
         if ends_step and self.state.step % self.log_every == 0:
             self._log_batch(batch, output)
+        if ends_step and self._step_periods and any(self.state.step % number == 0 for number in self._step_periods):
+            self._validate(self.validating.due(epoch_ends=False))
         self._execute_batch_postprocessing(batch, output)  # last: a checkpoint saved here has the batch's metrics
 
     def _step_optimizer(self) -> None:
@@ -441,6 +470,7 @@ class Trainer(Generic[InputT, OutputT]):
 
     def _log_batch(self, batch: InputT, output: OutputT) -> None:
         self.settle()
+        self.validating.collect()
         self._recorder.batch(output["loss"].item(), self._log_batch_metrics(batch, output))
 
     def settle(self) -> None:
@@ -454,29 +484,39 @@ class Trainer(Generic[InputT, OutputT]):
             raise UsageError(f"The training loader gave no batch in epoch {state.epoch}: check the data set's length.")
         self.settle()
         self._recorder.epoch_loss(self.epoch_loss.mean())
-        due = self.validation.is_due(state.epoch) or state.epoch >= self.epochs
-        if due:
-            self._validate_once()
+        last = state.epoch >= self.epochs
+        self._validate(self.validating.rest() if last else self.validating.due(epoch_ends=True))
         self._recorder.epoch(self._log_epoch_metrics())
-        self.optimization.end_epoch(self.metrics.of_epoch(state.epoch), validated=due)
+        self._step_scheduler()
         state.complete_epoch()
         self._count_seconds()
         self._execute_epoch_postprocessing()
 
     def _finish(self, reason: str) -> None:
-        self._validate_once()  # a stopper may have ended training between two validations
+        self._validate(self.validating.rest())  # a stopper may have ended training between two validations
         self.stop_reason = reason
         self._saving.check_finite()
         self.track_file("model", self.model.save(self.run.model_path))
+        self.validating.wait()
         self._count_seconds()
+        if self._signals.received is not None:
+            self._save_and_stop(self._signals.received)
 
     def _save_and_stop(self, signal_number: int) -> NoReturn:
         self._saving.save_at_last()
         raise Interrupted(signal_number)
 
-    def _validate_once(self) -> None:
-        if self.validation.has_work and self.state.validated_step != self.state.step:
-            self.validate()
+    def _validate(self, parts: Sequence[Part]) -> None:
+        if parts:
+            self.validating.validate(parts)
+        self.validating.collect()
+
+    def _step_scheduler(self) -> None:
+        metric, never = self.optimization.settings.scheduler_metric, False
+        if metric is not None:
+            self.validating.wait_for(metric)
+            never = self.validating.has_seen_all and self.metrics.newest(metric) is None
+        self.optimization.end_epoch(self.metrics.of_epoch(self.state.epoch), validated=never)
 
     def _count_seconds(self) -> None:
         now = time.monotonic()

@@ -4,152 +4,192 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import torch
 from torch import nn
 
+from artifact_torch.core.artifact_work import WorkMode
+from artifact_torch.core.artifacts import Artifact
 from artifact_torch.core.callback import LoaderCallback
-from artifact_torch.core.data import BatchLoader, DataSplit
+from artifact_torch.core.data import BatchLoader
 from artifact_torch.core.limits import restricted
+from artifact_torch.core.period import Period
+from artifact_torch.core.plan import ValidationPlan
 from artifact_torch.core.random_state import preserved_random_state
-from artifact_torch.core.results import ArtifactKind, ValidationPlan, ValidationResults
+from artifact_torch.core.results import ValidationResults
+from artifact_torch.core.split import DataSplit
 from artifact_torch.errors import UsageError
 from artifact_torch.plugin.specs import ValidationHooks
 
 if TYPE_CHECKING:
     from artifact_torch.core.trainer import Trainer
+    from artifact_torch.core.validating import Submit
     from artifact_torch.plugin.hooks import Answer, Hooks
 
 __all__ = ["ValidationRoutine", "evaluation"]
 
+Part: TypeAlias = "ValidationPlan | LoaderCallback[Any] | ValidationRoutine"
+"""What is due at a time of its own: a plan, a callback, or the whole routine."""
+
+_SPLITS = (DataSplit.TRAIN, DataSplit.VALIDATION)
+
 
 class ValidationRoutine:
-    """What a trainer computes about its model every so many epochs.
+    """What a trainer computes about its model, and when.
 
-    As it stands, it passes over the loaders with the callbacks it is given and those that plugins provide. A subclass
-    adds what its domain calls for, by overriding the five underscored methods or ``evaluate``.
+    It passes over loaders with callbacks, once for all that are due, and executes validation plans, whose artifacts may
+    be computed in other processes while training goes on. A subclass adds what its domain calls for, by overriding the
+    five underscored methods or ``evaluate``.
 
     Args:
-        period: validate every so many epochs; the last epoch is validated in any case, also if a stopper ends training.
+        period: how often: a number of epochs, or a text such as ``"200 steps"``. At the end of training everything is
+            validated in any case, also if a stopper ends it.
         train_loader: what callbacks of the training split pass over; the trainer's loader if None.
         val_loader: what callbacks of the validation split pass over.
-        callbacks: computations over the loaders.
+        callbacks: computations over the loaders; each may have a period of its own.
+        plans: validation plans; each may have a period of its own.
+        mode: where the artifacts of plans are computed: ``"background"`` in other processes, ``"inline"`` in this one,
+            before training goes on; ``"auto"`` is what the environment variable ``ARTIFACT_TORCH_VALIDATION`` says, or
+            else ``"background"`` where there is more than one core. Scores are the same in all of them, and so is
+            everything that depends on scores.
+        workers: how many processes there are in the background.
+        artifact_seconds: how long one artifact may take in the background.
+        rounds_in_flight: of each plan, how many rounds may be unfinished before training waits.
 
     Raises:
-        UsageError: ``period`` is not positive.
+        UsageError: an argument is out of range.
     """
 
     def __init__(
         self,
         *,
-        period: int = 1,
+        period: int | str | Period = 1,
         train_loader: BatchLoader | None = None,
         val_loader: BatchLoader | None = None,
         callbacks: Iterable[LoaderCallback] = (),
+        plans: Iterable[ValidationPlan] = (),
+        mode: WorkMode = "auto",
+        workers: int = 1,
+        artifact_seconds: float = 600.0,
+        rounds_in_flight: int = 2,
     ) -> None:
-        _check_period(period)
-        self.period = period
+        if mode not in ("auto", "background", "inline"):
+            raise UsageError(f"The mode of validation is 'auto', 'background' or 'inline', not {mode!r}.")
+        if workers < 1 or rounds_in_flight < 1 or not artifact_seconds > 0:
+            raise UsageError("workers, rounds_in_flight and artifact_seconds of a validation must be above 0.")
+        self.period = Period.of(period)
         self.train_loader = train_loader
         self.val_loader = val_loader
+        self.mode: WorkMode = mode
+        self.workers = workers
+        self.artifact_seconds = artifact_seconds
+        self.rounds_in_flight = rounds_in_flight
         self.limit_batches: int | float | None = None
         self._own_callbacks = tuple(callbacks)
-        self.plans: dict[DataSplit, ValidationPlan] = {}
+        self._own_plans = tuple(plans)
+        self.plans: tuple[ValidationPlan, ...] = ()
         self.callbacks: dict[DataSplit, tuple[LoaderCallback, ...]] = {}
 
     def attach(self, hooks: Hooks) -> None:
         """Ask the subclass and the plugins once for the period, the plans and the callbacks; a trainer does it.
 
         Raises:
-            UsageError: the period is not positive, two callbacks share a name, a callback's loader is missing, or there
-                is a plan and no way to execute it.
+            UsageError: two callbacks or artifacts share a name, or a callback's loader is missing.
         """
         self._hooks = hooks
-        self.period = self._get_validation_period()
-        _check_period(self.period)
+        self.period = Period.of(self._get_validation_period())
         self.callbacks = {
             DataSplit.TRAIN: tuple(self._get_train_loader_callbacks()),
             DataSplit.VALIDATION: tuple(self._get_val_loader_callbacks()),
         }
-        for split, callbacks in self.callbacks.items():
-            _check_names(callbacks, split)
         if self.callbacks[DataSplit.VALIDATION] and self.val_loader is None:
             name = self.callbacks[DataSplit.VALIDATION][0].name
             raise UsageError(f"The callback {name!r} passes over the validation loader: give the routine a val_loader.")
-        plans = {split: self._get_validation_plan(split) for split in (DataSplit.TRAIN, DataSplit.VALIDATION)}
-        self.plans = {split: plan for split, plan in plans.items() if plan is not None}
-        if self.plans and type(self).execute_plan is ValidationRoutine.execute_plan:
-            raise UsageError(
-                f"There is a validation plan, and {type(self).__qualname__} cannot execute it: override execute_plan."
-            )
-
-    def is_due(self, epoch: int) -> bool:
-        """Whether there is something to validate, and this epoch (counted from 1) is one of those to do it in."""
-        return self.has_work and epoch % self.period == 0
+        plans: list[ValidationPlan] = []
+        for split in _SPLITS:
+            plans.extend(_listed(self._get_validation_plan(split)))
+        self.plans = tuple(plans)
+        _check_names(self.callbacks, self.plans)
 
     @property
-    def has_work(self) -> bool:
-        """Whether there is anything to compute: a plan, a callback, or a plugin or subclass with a way of its own."""
-        overridden = (
+    def parts(self) -> tuple[Part, ...]:
+        """Everything that has a period of its own: the callbacks, then the plans.
+
+        Only the routine itself if a subclass or a plugin has a way of its own to validate: all is due when it is.
+        """
+        if (
             type(self)._execute_validation is not ValidationRoutine._execute_validation
             or type(self).evaluate is not ValidationRoutine.evaluate
-        )
-        return (
-            overridden
-            or bool(self.plans or any(self.callbacks.values()))
             or any(each.position != "wrapper" for each in self._hooks.implementations("execute_validation"))
+        ):
+            return (self,)
+        return (*(callback for split in _SPLITS for callback in self.callbacks[split]), *self.plans)
+
+    @property
+    def step_periods(self) -> frozenset[int]:
+        """The periods that are counted in steps; a trainer asks what is due after no other step inside an epoch."""
+        periods = (part.period or self.period for part in self.parts)
+        return frozenset(period.number for period in periods if period.unit == "steps")
+
+    def due(self, epoch: int, step: int, *, epoch_ends: bool) -> tuple[Part, ...]:
+        """What is to be validated after ``step``; see ``Period.is_due``."""
+        return tuple(
+            part for part in self.parts if (part.period or self.period).is_due(epoch, step, epoch_ends=epoch_ends)
         )
 
-    def validate(self, trainer: Trainer) -> ValidationResults:
-        """Validate now: in evaluation mode, without gradients, and without any trace in the random state."""
+    def validate(self, trainer: Trainer, parts: Sequence[Part], submit: Submit) -> ValidationResults:
+        """Validate in evaluation mode, without gradients, and without any trace in the random state.
+
+        Args:
+            trainer: has the model.
+            parts: what is due.
+            submit: takes a plan and what was gathered for it.
+
+        Returns:
+            The results that are there already; those of plans come when they are computed.
+        """
+        self._parts, self._submit = parts, submit
         with evaluation(trainer.model):
             self._hooks.notify(ValidationHooks.on_validation_start, trainer=trainer)
-            results = self._execute_validation(trainer)
-            self._hooks.notify(ValidationHooks.on_validation_end, trainer=trainer, results=results)
-        return results
-
-    def rehearse(self, trainer: Trainer) -> None:
-        """Validate once with two batches of each loader and forget the results: what is wrong shows now."""
-        limit, self.limit_batches = self.limit_batches, 2
-        try:
-            if self.has_work:
-                self.validate(trainer)
-        finally:
-            self.limit_batches = limit
+            return self._execute_validation(trainer)
 
     def evaluate(self, trainer: Trainer) -> ValidationResults:
-        """The routine's own logic: the callbacks over their loaders, then the plans."""
-        results = ValidationResults()
+        """The routine's own logic: the callbacks that are due over their loaders, then the plans that are due."""
+        results = ValidationResults(epoch=trainer.state.epoch, step=trainer.state.step)
         loaders = {DataSplit.TRAIN: self.train_loader or trainer.train_loader, DataSplit.VALIDATION: self.val_loader}
         for split, loader in loaders.items():
-            if loader is not None and self.callbacks[split]:
-                self._pass_over(loader, split, trainer, results)
-        for split, plan in self.plans.items():
-            self.execute_plan(plan, split, trainer)
-            results.of_split(split).add_plan(plan)
+            callbacks = [callback for callback in self.callbacks[split] if self._is_wanted(callback)]
+            if loader is not None and callbacks:
+                self._pass_over(loader, callbacks, trainer)
+                for callback in callbacks:
+                    results.of_split(split).add(Artifact(callback.kind, callback.name), callback.compute())
+        for plan in self.plans:
+            if self._is_wanted(plan):
+                self._submit(plan, plan.gather(trainer))
         return results
 
-    def execute_plan(self, plan: ValidationPlan, split: DataSplit, trainer: Trainer) -> None:
-        """Compute the artifacts of a plan; overridden by a domain's routine, which knows what its plans compare."""
-        raise UsageError(f"{type(self).__qualname__} does not know how to execute the validation plan of {split}.")
+    def _is_wanted(self, part: Part) -> bool:
+        return self in self._parts or part in self._parts
 
-    def _get_validation_period(self) -> int:
+    def _get_validation_period(self) -> int | str | Period:
         answer = self._hooks.first(ValidationHooks.get_validation_period, routine=self)
         if answer is None:
             return self.period
-        wanted = "a number of epochs, 1 or more"
-        period = answer.of_type(int, wanted)
-        if period < 1:
-            raise answer.refused(wanted)
-        return period
+        try:
+            return Period.of(answer.value)
+        except UsageError as error:
+            raise answer.refused("a number of epochs, 1 or more, or a text such as '200 steps'") from error
 
-    def _get_validation_plan(self, split: DataSplit) -> ValidationPlan | None:
+    def _get_validation_plan(self, split: DataSplit) -> ValidationPlan | Sequence[ValidationPlan] | None:
+        own = [plan for plan in self._own_plans if plan.split is split]
         answer = self._hooks.first(ValidationHooks.get_validation_plan, routine=self, split=split)
         if answer is None:
-            return None
-        if not all(hasattr(answer.value, f"{kind}s") for kind in ArtifactKind):
-            raise answer.refused("a validation plan, such as one of artifact-experiment")
-        return answer.value
+            return own
+        plans = _listed(answer.value)
+        if not all(isinstance(plan, ValidationPlan) and plan.split is split for plan in cast("list[object]", plans)):
+            raise answer.refused(f"a ValidationPlan of the split {split}, or a list of them")
+        return [*own, *plans]
 
     def _get_train_loader_callbacks(self) -> Sequence[LoaderCallback]:
         answers = self._hooks.each(ValidationHooks.get_train_loader_callbacks, routine=self)
@@ -175,17 +215,13 @@ class ValidationRoutine:
             callbacks.extend(found)
         return callbacks
 
-    def _pass_over(self, loader: BatchLoader, split: DataSplit, trainer: Trainer, results: ValidationResults) -> None:
-        callbacks = self.callbacks[split]
+    def _pass_over(self, loader: BatchLoader, callbacks: Sequence[LoaderCallback], trainer: Trainer) -> None:
         for callback in callbacks:
             callback.reset()
         for batch in restricted(loader, limit=self.limit_batches).batches(0, device=trainer.device):
             output = trainer.model(batch)
             for callback in callbacks:
                 callback.update(batch, output)
-        artifacts = results.of_split(split)
-        for callback in callbacks:
-            artifacts.of_kind(callback.kind)[callback.name] = callback.compute()
 
 
 @contextmanager
@@ -201,14 +237,31 @@ def evaluation(model: nn.Module) -> Generator[None]:
             module.training = training
 
 
-def _check_period(period: int) -> None:
-    if period < 1:
-        raise UsageError(f"The validation period must be at least 1 epoch, not {period}.")
+def _listed(plans: ValidationPlan | Sequence[ValidationPlan] | None) -> list[ValidationPlan]:
+    if plans is None:
+        return []
+    return list(plans) if isinstance(plans, Sequence) else [plans]
 
 
-def _check_names(callbacks: Sequence[LoaderCallback], split: DataSplit) -> None:
-    seen: set[str] = set()
-    for callback in callbacks:
-        if callback.name in seen:
-            raise UsageError(f"Two callbacks of the {split} split are named {callback.name!r}: rename one of them.")
-        seen.add(callback.name)
+def _check_names(callbacks: dict[DataSplit, tuple[LoaderCallback, ...]], plans: Sequence[ValidationPlan]) -> None:
+    for split in _SPLITS:
+        seen: dict[str, str] = {}
+        for callback in callbacks[split]:
+            if callback.name in seen:
+                raise UsageError(f"Two callbacks of the {split} split are named {callback.name!r}: rename one of them.")
+            seen[callback.name] = f"The callback {callback.name!r}"
+        known = {Artifact(callback.kind, callback.name): seen[callback.name] for callback in callbacks[split]}
+        names: set[str] = set()
+        for plan in plans:
+            if plan.split is not split:
+                continue
+            if plan.name in names:
+                raise UsageError(f"Two validation plans of the {split} split are named {plan.name!r}: rename one.")
+            names.add(plan.name)
+            for artifact in plan.artifacts:
+                if artifact in known:
+                    raise UsageError(
+                        f"{known[artifact]} and the validation plan {plan.name!r} both compute the {artifact} of the "
+                        f"{split} split: leave one of them out."
+                    )
+                known[artifact] = f"The validation plan {plan.name!r}"

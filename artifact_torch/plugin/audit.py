@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _RESTORED = "Put back what a hook changes, or declare changes_training = True."
 
 # Validation and loading put the random state back themselves, whatever is drawn there.
-_MAY_DRAW = frozenset({"execute_validation", "on_validation_start", "on_validation_end", "on_load_checkpoint"})
+_MAY_DRAW = frozenset({"execute_validation", "on_validation_start", "on_load_checkpoint"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,9 +31,14 @@ GROUPS = {
     "trackers": "artifact_torch.trackers",
     "models": "artifact_torch.models",
     "artifact_groups": "artifact_torch.artifact_groups",
+    "artifacts": "artifact_torch.artifacts",
     "commands": "artifact_torch.commands",
 }
-"""Kind of plugin -> entry-point group. ``plugins`` act once installed; the others are chosen by name."""
+"""Kind of plugin -> entry-point group.
+
+``plugins`` act once installed; ``artifacts`` are modules, imported when artifacts are looked up; the others are chosen
+by name.
+"""
 
 SINGULAR = {
     "callbacks": "callback",
@@ -41,6 +46,7 @@ SINGULAR = {
     "trackers": "tracker",
     "models": "model",
     "artifact_groups": "artifact group",
+    "artifacts": "module of artifacts",
     "commands": "command",
     "plugins": "plugin",
 }

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from artifact_torch.testing.parts import TinyModel as TinyModel
     from artifact_torch.testing.parts import TinyOutput as TinyOutput
     from artifact_torch.testing.parts import tiny_loader as tiny_loader
+    from artifact_torch.testing.plans import TinyPlan as TinyPlan
 
 __getattr__, __dir__ = lazy_attributes(
     __name__,
@@ -36,6 +37,7 @@ __getattr__, __dir__ = lazy_attributes(
         "TinyInput": "artifact_torch.testing.parts",
         "TinyModel": "artifact_torch.testing.parts",
         "TinyOutput": "artifact_torch.testing.parts",
+        "TinyPlan": "artifact_torch.testing.plans",
         "checks_of": "artifact_torch.testing.contracts",
         "contract_tests": "artifact_torch.testing.contracts",
         "outcome_of": "artifact_torch.testing.contracts",

@@ -168,7 +168,10 @@ _GROUP_ATTRIBUTES: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     "validation_options": _a_subclass_of(Options),
     "model_class": _a_subclass_of(Model),
     "default_model": ("the name of a model", lambda value: isinstance(value, str) and value != ""),
-    "sample_suffix": ("a suffix such as '.csv'", lambda value: isinstance(value, str) and value.startswith(".")),
+    "sample_suffix": (
+        "a suffix such as '.csv', or empty",
+        lambda value: isinstance(value, str) and (value == "" or value.startswith(".")),
+    ),
 }
 
 

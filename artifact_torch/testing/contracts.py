@@ -40,6 +40,7 @@ CHECKS: Mapping[str, tuple[str, ...]] = {
     "plugins": tuple(check for check in _COMPONENT if check != "construction"),
     "models": ("loads", "signatures", "round_trip"),
     "artifact_groups": ("loads", "attributes", "options"),
+    "artifacts": ("loads",),
     "commands": ("loads", "help"),
 }
 """Kind of plugin -> its checks, in the order in which they are best run."""

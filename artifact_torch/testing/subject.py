@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, cast
 
 import click
@@ -66,6 +67,9 @@ class Subject:
                 raise ContractError(
                     f"{self} is not a click command: decorate {self.entry.value} with @click.command()."
                 )
+        elif self.entry.kind == "artifacts":
+            if not isinstance(loaded, ModuleType):
+                raise ContractError(f'{self} is no module: let {self.entry.name} = "package.module" name one.')
         elif not self.acts_once_installed:
             abstract: Iterable[str] = getattr(registry.load_class(self.entry), "__abstractmethods__", ())
             if abstract:

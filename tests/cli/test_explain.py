@@ -86,7 +86,7 @@ def test_every_hook_is_listed_with_who_runs_in_order(config, install, capsys):
 def test_what_was_chosen_is_told(config, capsys):
     told, _ = explained(capsys, config, "--set", "training.batch_size=8")
     assert (told["model"], told["trainer"]) == ("TableVAE", "TableComparisonTrainer")
-    assert (told["epochs"], told["validation_period"]) == (7, 3)
+    assert (told["epochs"], told["validation_period"]) == (7, "3 epochs")
     assert told["loader_callbacks"] == {"train": [], "validation": ["loss"]}
     assert told["parameters"]["training.batch_size"] == 8
 
@@ -107,7 +107,7 @@ def test_nothing_is_trained_and_nothing_stays_behind(config, tmp_path, capsys):
     shown = capsys.readouterr()
     assert sorted(tmp_path.rglob("*")) == before
     assert "epoch" not in shown.err
-    assert "TableComparisonTrainer trains TableVAE for at most 7 epochs and validates every 3." in shown.out
+    assert "TableComparisonTrainer trains TableVAE for at most 7 epochs and validates every 3 epochs." in shown.out
     assert "\nshould_stop\n  1.  Patience  artifact-torch-stoppers 1.0.0  chosen\n" in shown.out
     assert "Nobody runs at execute_epoch_preprocessing, " in shown.out
 

@@ -16,6 +16,8 @@ import pytest
 from artifact_torch.cli.main import main
 from artifact_torch.cli.new_plugin import KINDS
 
+pytestmark = pytest.mark.documentation
+
 ROOT = Path(__file__).parent.parent.parent
 HEAVY = {"torch", "pandas", "numpy", "pydantic", "pyarrow", "matplotlib", "artifact_core", "artifact_experiment"}
 

@@ -97,7 +97,7 @@ def test_plots_are_listed_and_are_there(table, tmp_path, capfd):
     options = ["--set", "training.epochs=2", "--set", "validation.period=2", "--set", "validation.plots=['PDF']"]
     result, _ = trained(capfd, "--data", table, "--runs", tmp_path, *options)
     (plot,) = result["plots"]
-    assert plot.endswith("artifacts/plot/PDF/epoch-2-train.png")
+    assert plot.endswith("artifacts/plot/PDF/epoch-2-step-16-train.png")
     assert Path(plot).read_bytes().startswith(b"\x89PNG")
 
 

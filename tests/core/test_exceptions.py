@@ -34,6 +34,7 @@ NOT_CALLED_HERE = {
     "on_load_checkpoint",
     "get_validation_period",
     "get_validation_plan",
+    "on_artifacts_awaited",
     "get_train_loader_callbacks",
     "get_val_loader_callbacks",
     *[name for name in vars(TrackingHooks) if name.startswith("track_") and name not in HOOKS],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import math
@@ -14,7 +15,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot
 
-from artifact_torch import DataError, DataSplit, RunDirectory, UsageError
+from artifact_torch import DataError, DataSplit, Plot, RunDirectory, UsageError
 from artifact_torch.core.run import file_name
 from artifact_torch.testing import TinyModel
 
@@ -27,10 +28,10 @@ def run(tmp_path):
 
 
 @pytest.fixture
-def figure():
-    made = pyplot.figure(figsize=(1, 1))
-    yield made
-    pyplot.close(made)
+def drawn(tmp_path):
+    """Draws plots."""
+    count = itertools.count()
+    return lambda: Plot.draw(pyplot.figure(figsize=(1, 1)), tmp_path / f"{next(count)}.png", dpi=50)
 
 
 def lines_of(run):
@@ -136,21 +137,21 @@ def test_parameters_stand_in_the_record(run):
     assert RunDirectory.open(run.path).record["params"] == {"model.width": 3}
 
 
-def test_artifacts_are_kept_by_kind_name_epoch_and_split(run, figure):
+def test_artifacts_are_kept_by_kind_name_epoch_and_split(run, drawn):
     run.track_array("matrix", np.eye(2), VALIDATION, 3, 30)
     run.track_array_collection("matrices", {"a": np.zeros(1), "b/c": np.ones(1)}, DataSplit.TRAIN, 3, 30)
-    run.track_plot("curve", figure, VALIDATION, 3, 30)
-    run.track_plot_collection("curves", {"a": figure}, VALIDATION, 3, 30)
+    run.track_plot("curve", drawn(), VALIDATION, 3, 30)
+    run.track_plot_collection("curves", {"a": drawn()}, VALIDATION, 3, 30)
     folder = run.path / "artifacts"
     assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()) == [
-        "array/matrix/epoch-3-validation.npy",
-        "array_collection/matrices/epoch-3-train/a.npy",
-        "array_collection/matrices/epoch-3-train/b%2Fc.npy",
-        "plot/curve/epoch-3-validation.png",
-        "plot_collection/curves/epoch-3-validation/a.png",
+        "array/matrix/epoch-3-step-30-validation.npy",
+        "array_collection/matrices/epoch-3-step-30-train/a.npy",
+        "array_collection/matrices/epoch-3-step-30-train/b%2Fc.npy",
+        "plot/curve/epoch-3-step-30-validation.png",
+        "plot_collection/curves/epoch-3-step-30-validation/a.png",
     ]
-    assert np.load(folder / "array/matrix/epoch-3-validation.npy").tolist() == [[1, 0], [0, 1]]
-    assert (folder / "plot/curve/epoch-3-validation.png").read_bytes().startswith(b"\x89PNG")
+    assert np.load(folder / "array/matrix/epoch-3-step-30-validation.npy").tolist() == [[1, 0], [0, 1]]
+    assert (folder / "plot/curve/epoch-3-step-30-validation.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_items_that_sound_alike_are_kept_apart(run):
@@ -161,18 +162,18 @@ def test_items_that_sound_alike_are_kept_apart(run):
     assert all(run.path / "artifacts" / "array_collection" in file.parents for file in files)
 
 
-def test_plots_are_listed_oldest_epoch_first(run, figure):
+def test_plots_are_listed_oldest_epoch_first(run, drawn):
     for epoch in (10, 2, 1):
-        run.track_plot("curve", figure, VALIDATION, epoch, epoch)
-        run.track_plot_collection("all", {"b": figure, "a": figure}, VALIDATION, epoch, epoch)
+        run.track_plot("curve", drawn(), VALIDATION, epoch, epoch)
+        run.track_plot_collection("all", {"b": drawn(), "a": drawn()}, VALIDATION, epoch, epoch)
     names = [path.relative_to(run.path / "artifacts").as_posix() for path in run.plot_paths()]
     assert names == [
         name
         for epoch in (1, 2, 10)
         for name in (
-            f"plot/curve/epoch-{epoch}-validation.png",
-            f"plot_collection/all/epoch-{epoch}-validation/a.png",
-            f"plot_collection/all/epoch-{epoch}-validation/b.png",
+            f"plot/curve/epoch-{epoch}-step-{epoch}-validation.png",
+            f"plot_collection/all/epoch-{epoch}-step-{epoch}-validation/a.png",
+            f"plot_collection/all/epoch-{epoch}-step-{epoch}-validation/b.png",
         )
     ]
 

@@ -100,7 +100,7 @@ def test_epoch_scores_keep_every_validated_number_and_nan_where_none_was_compute
     trainer = make_trainer(epochs=4, validation=routine)
     trainer.train()
     scores = trainer.epoch_scores
-    assert list(scores.columns) == ["train/loss", "validation/s", "validation/late"]
+    assert list(scores.columns) == ["train/loss", "validation/late", "validation/s"]
     assert scores["validation/s"].dropna().to_dict() == {2: 0.5, 4: 1.5}
     assert scores["validation/late"].dropna().to_dict() == {4: 7.0}
     assert not scores["train/loss"].isna().any()

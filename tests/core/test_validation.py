@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from artifact_torch import (
     Callback,
     DataSplit,
     EarlyStopper,
+    Period,
     PluginError,
     ScoreCallback,
     UsageError,
@@ -51,12 +51,6 @@ class Greedy(Constant):
         torch.rand(3)
         torch.set_grad_enabled(True)
         return super().compute()
-
-
-def plan_of(**scores):
-    return SimpleNamespace(
-        scores=scores, arrays={}, plots={}, score_collections={}, array_collections={}, plot_collections={}
-    )
 
 
 def validated_epochs(trainer):
@@ -134,7 +128,7 @@ def test_a_plugin_may_set_the_period(make_trainer):
     routine = ValidationRoutine(val_loader=tiny_loader(16), callbacks=[Constant()])
     trainer = make_trainer(epochs=6, validation=routine, callbacks=[Every3()])
     trainer.train()
-    assert routine.period == 3
+    assert routine.period == Period(3)
     assert validated_epochs(trainer) == [3, 6]
 
 
@@ -145,7 +139,7 @@ def test_a_period_below_one_is_refused(make_trainer, period):
         def get_validation_period(self):
             return period
 
-    with pytest.raises(UsageError, match="validation period must be at least 1 epoch"):
+    with pytest.raises(UsageError, match=f"A period must be at least 1 epoch, not {period}"):
         ValidationRoutine(period=period)
     refused = f"'Never' returned {period} .int. from get_validation_period: return a number of epochs, 1 or more"
     with pytest.raises(PluginError, match=refused):
@@ -163,7 +157,7 @@ def test_without_anything_to_compute_there_is_no_validation(make_trainer):
     trainer = make_trainer(callbacks=[Look()])
     trainer.train()
     assert not started
-    assert not trainer.validation.has_work
+    assert not trainer.validation.parts
 
 
 def test_callbacks_of_all_plugins_are_joined(make_trainer):
@@ -197,41 +191,6 @@ def test_a_plugin_may_validate_in_place_of_the_routine(make_trainer):
     trainer.train()
     assert trainer.epoch_scores["validation/score"].tolist() == [1.0, 2.0]
     assert "validation/replaced" not in trainer.epoch_scores
-
-
-def test_the_first_plan_of_a_split_is_executed_and_its_artifacts_recorded(make_trainer):
-    executed = []
-
-    class Planned(ValidationRoutine):
-        def execute_plan(self, plan, split, trainer):
-            executed.append(split)
-            plan.scores["score"] = 2.0
-
-    class Plans(Callback):
-        @hookimpl
-        def get_validation_plan(self, split):
-            return plan_of() if split is VALIDATION else None
-
-    class Late(Callback):
-        @hookimpl(trylast=True)
-        def get_validation_plan(self, split):
-            return plan_of(late=1.0) if split is VALIDATION else None
-
-    trainer = make_trainer(validation=Planned(), callbacks=[Late(), Plans()])
-    trainer.train()
-    assert executed == [VALIDATION, VALIDATION]
-    assert trainer.epoch_scores["validation/score"].tolist() == [2.0, 2.0]
-    assert "validation/late" not in trainer.epoch_scores
-
-
-def test_a_plan_that_nobody_can_execute_is_refused_at_once(make_trainer):
-    class Plans(Callback):
-        @hookimpl
-        def get_validation_plan(self, split):
-            return plan_of()
-
-    with pytest.raises(UsageError, match="ValidationRoutine cannot execute it: override execute_plan"):
-        make_trainer(callbacks=[Plans()])
 
 
 def test_results_are_tracked_with_the_epoch_and_step_they_belong_to(make_trainer):

@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from artifact_torch import (
-    Artifacts,
+    ArtifactKind,
     CheckpointError,
     DataSplit,
+    Period,
     PluginError,
     ScoreCallback,
     ValidationResults,
@@ -22,7 +23,7 @@ from artifact_torch import (
     hookimpl,
 )
 from artifact_torch.plugin.specs import SPECIFICATIONS
-from artifact_torch.testing import tiny_loader
+from artifact_torch.testing import TinyPlan, tiny_loader
 
 TRAIN, VALIDATION = DataSplit.TRAIN, DataSplit.VALIDATION
 
@@ -295,36 +296,30 @@ def test_hook_get_validation_period(make_trainer):
 
     routine = ValidationRoutine(callbacks=[NumberOfSamples("samples", split=TRAIN)])
     trainer = make_trainer(epochs=4, callbacks=[Plugin(), Later()], validation=routine)
-    assert asked == [1]
+    assert asked == [Period(1)]
     trainer.train()
     assert trainer.epoch_scores["train/samples"].dropna().index.tolist() == [2, 4]
 
 
 def test_hook_get_validation_plan(make_trainer):
-    asked, executed = [], []
+    asked = []
 
     class Plugin:
         @hookimpl
         def get_validation_plan(self, routine, split):
             asked.append((routine, split))
-            return Artifacts() if split is VALIDATION else None
+            return TinyPlan(split, [ArtifactKind.SCORE]) if split is VALIDATION else None
 
     class Later:
         @hookimpl
         def get_validation_plan(self, split):
             assert split is TRAIN, "the first answer counts"
 
-    class Routine(ValidationRoutine):
-        def execute_plan(self, plan, split, trainer):
-            executed.append(split)
-            plan.scores["of_the_plan"] = 0.25
-
-    routine = Routine()
+    routine = ValidationRoutine(mode="inline")
     trainer = make_trainer(epochs=1, callbacks=[Plugin(), Later()], validation=routine)
     assert asked == [(routine, TRAIN), (routine, VALIDATION)]
     trainer.train()
-    assert executed == [VALIDATION]
-    assert trainer.latest_score("validation/of_the_plan") == 0.25
+    assert trainer.latest_score("validation/weight_norm") > 0
 
 
 def test_hook_get_train_loader_callbacks(make_trainer):
@@ -395,13 +390,27 @@ def test_hook_on_validation_end(make_trainer):
     class Plugin:
         @hookimpl
         def on_validation_end(self, trainer, results):
-            assert not trainer.model.training
+            assert (results.epoch, results.step) == (1, 4)
             results.of_split(VALIDATION).scores["double"] = 2 * results.scores["validation/half"]
 
     trainer = make_trainer(epochs=1, callbacks=[Plugin(), Answering("score", "half", 0.5)])
     trainer.train()
     assert trainer.latest_score("validation/double") == 1.0
     assert '"double"' in (trainer.run.path / "metrics.jsonl").read_text()
+
+
+def test_hook_on_artifacts_awaited(make_trainer):
+    seen = []
+
+    class Plugin:
+        @hookimpl
+        def on_artifacts_awaited(self, trainer, left):
+            seen.append((trainer.state.epochs_completed, left))
+
+    routine = ValidationRoutine(mode="background", plans=[TinyPlan(kinds=[ArtifactKind.SCORE])])
+    make_trainer(epochs=1, callbacks=[Plugin()], validation=routine).train()
+    assert seen[0] == (1, 1)
+    assert seen[-1] == (1, 0)
 
 
 # Tracking.
@@ -466,7 +475,7 @@ def test_hook_track_array(make_trainer):
     trainer = make_trainer(epochs=1, callbacks=[Plugin(), Answering("array", "counts", np.arange(3))])
     trainer.train()
     assert seen == [("counts", VALIDATION, 1, 4, [0, 1, 2])]
-    assert np.load(trainer.run.path / "artifacts/array/counts/epoch-1-validation.npy").tolist() == [0, 1, 2]
+    assert np.load(trainer.run.path / "artifacts/array/counts/epoch-1-step-4-validation.npy").tolist() == [0, 1, 2]
 
 
 def test_hook_track_array_collection(make_trainer):
@@ -481,7 +490,7 @@ def test_hook_track_array_collection(make_trainer):
     trainer = make_trainer(epochs=1, callbacks=[Plugin(), answering])
     trainer.train()
     assert seen == [("counts", VALIDATION, 1, 4, {"sex": [0, 1]})]
-    saved = trainer.run.path / "artifacts/array_collection/counts/epoch-1-validation/sex.npy"
+    saved = trainer.run.path / "artifacts/array_collection/counts/epoch-1-step-4-validation/sex.npy"
     assert np.load(saved).tolist() == [0, 1]
 
 
@@ -491,13 +500,13 @@ def test_hook_track_plot(make_trainer):
     class Plugin:
         @hookimpl
         def track_plot(self, name, value, split, epoch, step):
-            seen.append((name, split, epoch, step, value is plot, is_open(value)))
+            seen.append((name, split, epoch, step, value.png()[1:4]))
 
     trainer = make_trainer(epochs=1, callbacks=[Plugin(), Answering("plot", "histogram", plot)])
     trainer.train()
-    assert seen == [("histogram", VALIDATION, 1, 4, True, True)]
+    assert seen == [("histogram", VALIDATION, 1, 4, b"PNG")]
     assert not is_open(plot)
-    assert [path.name for path in trainer.run.plot_paths()] == ["epoch-1-validation.png"]
+    assert [path.name for path in trainer.run.plot_paths()] == ["epoch-1-step-4-validation.png"]
 
 
 def test_hook_track_plot_collection(make_trainer):
@@ -506,11 +515,11 @@ def test_hook_track_plot_collection(make_trainer):
     class Plugin:
         @hookimpl
         def track_plot_collection(self, name, value, split, epoch, step):
-            seen.append((name, split, epoch, step, list(value), all(is_open(each) for each in value.values())))
+            seen.append((name, split, epoch, step, [(item, plot.png()[1:4]) for item, plot in value.items()]))
 
     trainer = make_trainer(epochs=1, callbacks=[Plugin(), Answering("plot_collection", "histograms", plots)])
     trainer.train()
-    assert seen == [("histograms", VALIDATION, 1, 4, ["weight", "sex"], True)]
+    assert seen == [("histograms", VALIDATION, 1, 4, [("weight", b"PNG"), ("sex", b"PNG")])]
     assert not any(is_open(plot) for plot in plots.values())
     assert [path.name for path in trainer.run.plot_paths()] == ["sex.png", "weight.png"]
 

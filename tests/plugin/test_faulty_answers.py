@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from artifact_torch import CheckpointError, PluginError, ValidationRoutine
+from artifact_torch import CheckpointError, Period, PluginError, ValidationRoutine
 from artifact_torch.testing import tiny_loader
 
 ANSWERING = """
@@ -28,8 +28,8 @@ def {hook}():
 """
 
 REASON = "a reason in words"
-PERIOD = "a number of epochs, 1 or more"
-PLAN = "a validation plan, such as one of artifact-experiment"
+PERIOD = "a number of epochs, 1 or more, or a text such as '200 steps'"
+PLAN = "a ValidationPlan of the split train, or a list of them"
 CALLBACKS = "a list of callbacks over a loader, such as ScoreCallback"
 METRICS = "a mapping from names to numbers"
 
@@ -109,7 +109,7 @@ def test_a_metric_of_two_plugins_is_refused_with_both(install_plugin, make_train
 def test_a_period_that_nobody_asks_for_does_no_harm(install_plugin, make_trainer):
     install_plugin(ANSWERING.format(hook="get_validation_period", answer="3"))
     install_plugin(ANSWERING.format(hook="get_validation_period", answer="'never asked'"), "beta-other", name="other")
-    assert make_trainer(use_installed_plugins=True).validation.period == 3
+    assert make_trainer(use_installed_plugins=True).validation.period == Period(3)
 
 
 def test_state_that_cannot_be_stored_is_refused_with_its_place(install_plugin, make_trainer):

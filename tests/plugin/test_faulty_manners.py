@@ -61,6 +61,7 @@ HOOKS = [
     "on_before_optimizer_step",
     "log_batch_metrics",
     "execute_batch_postprocessing",
+    "on_validation_end",
     "log_epoch_metrics",
     "execute_epoch_postprocessing",
     "should_stop",
@@ -99,7 +100,7 @@ def test_a_change_in_a_late_epoch_is_seen_too(manners, hook):
     assert manners(body, hook, epochs=6) == [told("left the model in evaluation mode", hook)]
 
 
-@pytest.mark.parametrize("hook", ["on_validation_start", "on_validation_end", "execute_validation"])
+@pytest.mark.parametrize("hook", ["on_validation_start", "execute_validation"])
 def test_in_validation_it_is_training_mode_that_may_not_be_left(manners, hook):
     assert manners("trainer.model.train(); torch.set_grad_enabled(True)", hook) == [
         told("left the model in training mode", hook),
@@ -126,7 +127,7 @@ def test_seeding_the_global_random_state_is_told_like_drawing(manners):
     assert manners("torch.manual_seed(7)", hook) == [told("drew from the global random state", hook, DRAWN)]
 
 
-@pytest.mark.parametrize("hook", ["on_validation_start", "execute_validation", "on_validation_end"])
+@pytest.mark.parametrize("hook", ["on_validation_start", "execute_validation"])
 @pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
 def test_validation_may_draw_because_the_random_state_is_put_back(manners, hook, draw):
     assert manners(f"{draw}; return None", hook) == []

@@ -123,6 +123,7 @@ class Part(ArtifactGroup[Data, Validation]):
 def Part():
     "Count the parts."
 """,
+    "artifacts": "",
 }
 
 
@@ -143,7 +144,7 @@ def entry_of(install):
     """Installs one plugin of a kind, with the source of its module, and returns its entry."""
 
     def make(kind, source, *, value=None, **options):
-        value = value or ("acme_parts" if kind == "plugins" else "acme_parts:Part")
+        value = value or ("acme_parts" if kind in ("artifacts", "plugins") else "acme_parts:Part")
         install("acme-parts", {GROUPS[kind]: {"part": value}}, acme_parts=HEAD + source, **options)
         (entry,) = [entry for entry in discover(kind) if entry.distribution == "acme-parts"]
         return entry

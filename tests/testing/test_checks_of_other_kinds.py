@@ -71,7 +71,7 @@ def test_every_attribute_of_a_group_is_looked_at(entry_of, good):
         "data_options, validation_options, model_class = Data, Validation, Model", ""
     )
     told = reason(entry_of("artifact_groups", source.replace("default_model, sample_suffix =", "a, b =")), "attributes")
-    declared = inspect.get_annotations(ArtifactGroup)
+    declared = [name for name in inspect.get_annotations(ArtifactGroup) if not hasattr(ArtifactGroup, name)]
     assert len(declared) == told.count(" is missing, ") == sum(f"{name} is missing" in told for name in declared)
 
 

@@ -10,9 +10,9 @@ from artifact_torch.plugin.markers import hookspec
 
 if TYPE_CHECKING:
     import numpy as np
-    from matplotlib.figure import Figure
 
-    from artifact_torch.core.data import DataSplit
+    from artifact_torch.core.artifacts import Plot
+    from artifact_torch.core.split import DataSplit
 
 
 class TrackingHooks:
@@ -190,8 +190,8 @@ class TrackingHooks:
         """
 
     @hookspec
-    def track_plot(self, name: str, value: Figure, split: DataSplit, epoch: int, step: int) -> None:
-        """Called with every plot; the figure is closed once all trackers have had it.
+    def track_plot(self, name: str, value: Plot, split: DataSplit, epoch: int, step: int) -> None:
+        """Called with every plot.
 
         Order:
             After ``on_validation_end``. All implementations run, the run directory's first; the first error ends
@@ -199,7 +199,8 @@ class TrackingHooks:
 
         Args:
             name: the plot's name.
-            value: a matplotlib figure; save what is needed of it before returning.
+            value: the plot, drawn: ``value.path`` is a PNG file in the run directory, ``value.png()`` its bytes and
+                ``value.image()`` the picture.
             split: the part of the data it was drawn from.
             epoch: the epoch, counted from 1; 0 before training.
             step: optimizer steps done, counted from 1; 0 before training.
@@ -218,15 +219,15 @@ class TrackingHooks:
 
             @hookimpl
             def track_plot(name, value, split):
-                file_name = f"latest-{split}-{name.replace('/', '-')}.svg"
-                value.savefig(Path(os.environ["ARTIFACT_TORCH_HOME"], file_name))
+                file_name = f"latest-{split}-{name.replace('/', '-')}.png"
+                Path(os.environ["ARTIFACT_TORCH_HOME"], file_name).write_bytes(value.png())
         """
 
     @hookspec
     def track_plot_collection(
-        self, name: str, value: Mapping[str, Figure], split: DataSplit, epoch: int, step: int
+        self, name: str, value: Mapping[str, Plot], split: DataSplit, epoch: int, step: int
     ) -> None:
-        """Called with every collection of plots; the figures are closed once all trackers have had them.
+        """Called with every collection of plots.
 
         Order:
             After ``on_validation_end``. All implementations run, the run directory's first; the first error ends
@@ -234,7 +235,7 @@ class TrackingHooks:
 
         Args:
             name: the collection's name.
-            value: item, such as a column's name, -> matplotlib figure; save what is needed of it before returning.
+            value: item, such as a column's name, -> plot, as ``track_plot`` gets it.
             split: the part of the data they were drawn from.
             epoch: the epoch, counted from 1; 0 before training.
             step: optimizer steps done, counted from 1; 0 before training.
@@ -246,16 +247,14 @@ class TrackingHooks:
 
         Example::
 
-            import io
-
             from artifact_torch import hookimpl
 
             thumbnails = {}
 
             @hookimpl
             def track_plot_collection(name, value):
-                for item, figure in value.items():
-                    figure.savefig(thumbnails.setdefault(f"{name}/{item}", io.BytesIO()), dpi=30)
+                for item, plot in value.items():
+                    thumbnails[f"{name}/{item}"] = plot.image().reduce(4)
         """
 
     @hookspec

@@ -9,8 +9,9 @@ from artifact_torch.plugin.markers import hookspec
 
 if TYPE_CHECKING:
     from artifact_torch.core.callback import LoaderCallback
-    from artifact_torch.core.data import DataSplit
-    from artifact_torch.core.results import ValidationPlan, ValidationResults
+    from artifact_torch.core.plan import ValidationPlan
+    from artifact_torch.core.results import ValidationResults
+    from artifact_torch.core.split import DataSplit
     from artifact_torch.core.trainer import Trainer
     from artifact_torch.core.validation import ValidationRoutine
 
@@ -22,20 +23,20 @@ class ValidationHooks:
     """
 
     @hookspec(firstresult=True)
-    def get_validation_period(self, routine: ValidationRoutine) -> int | None:
-        """Called when a trainer takes a routine: how many epochs lie between two validations.
+    def get_validation_period(self, routine: ValidationRoutine) -> int | str | None:
+        """Called when a trainer takes a routine: how often what has no period of its own is validated.
 
-        The last epoch is validated in any case, also if a stopper ends training.
+        At the end of training everything is validated in any case, also if a stopper ends it.
 
         Order:
             First of the hooks with which a trainer is built. The first answer that is not None counts, and the plugins
             after it are not asked; without an answer, the routine's own period stays.
 
         Args:
-            routine: the routine; ``routine.period`` is its own period in epochs.
+            routine: the routine; ``routine.period`` is its own period.
 
         Returns:
-            The period in epochs, at least 1; None to leave it to others.
+            A number of epochs, or a text such as ``"200 steps"``; None to leave it to others.
 
         .. versionadded:: 1.0
 
@@ -52,34 +53,36 @@ class ValidationHooks:
         """
 
     @hookspec(firstresult=True)
-    def get_validation_plan(self, routine: ValidationRoutine, split: DataSplit) -> ValidationPlan | None:
-        """Called when a trainer takes a routine, once for each split: the plan of the artifacts to compute.
+    def get_validation_plan(
+        self, routine: ValidationRoutine, split: DataSplit
+    ) -> ValidationPlan | Sequence[ValidationPlan] | None:
+        """Called when a trainer takes a routine, once for each split: the plans of the artifacts to compute.
 
-        A routine that overrides ``execute_plan`` executes the plan each time validation is due; with any other, a plan
-        is refused. The example's plan needs no execution: its score stands beside the model's as a reference.
+        They are executed beside the routine's own, each at its period. Two plans of a split with one name are refused,
+        and so is an artifact that two of them compute.
 
         Order:
             After ``get_val_loader_callbacks``, first for the training split, then for the validation split. The first
             answer that is not None counts, and the plugins after it are not asked.
 
         Args:
-            routine: the routine that is going to execute the plan.
+            routine: the routine that is going to execute the plans.
             split: ``DataSplit.TRAIN`` or ``DataSplit.VALIDATION``.
 
         Returns:
-            The plan, an object with the mappings ``scores``, ``arrays``, ``plots`` and their collections, as plans of
-            artifact-experiment and ``artifact_torch.Artifacts`` have them; None to leave it to others.
+            A plan of that split, or a list of plans; None to leave it to others.
 
         .. versionadded:: 1.0
 
         Example::
 
-            from artifact_torch import Artifacts, DataSplit, hookimpl
+            from artifact_torch import ArtifactKind, DataSplit, hookimpl
+            from artifact_torch.testing import TinyPlan
 
             @hookimpl
             def get_validation_plan(split):
-                if split is DataSplit.VALIDATION:
-                    return Artifacts(scores={"error_of_linear_baseline": 0.0131})
+                if split is DataSplit.TRAIN:
+                    return TinyPlan(split, [ArtifactKind.SCORE], period=2)
                 return None
         """
 
@@ -199,16 +202,19 @@ class ValidationHooks:
 
     @hookspec
     def on_validation_end(self, trainer: Trainer, results: ValidationResults) -> None:
-        """Called after validation, before its results are recorded and tracked: they may be edited.
+        """Called when a validation is complete, before its results are recorded and tracked: they may be edited.
 
         Order:
-            After ``execute_validation``, before ``track_score`` and the other hooks that track results. Implementations
-            run one after the other, each with the results as those before have left them; the first error ends
-            training.
+            After ``execute_validation``, when the artifacts of plans are there too, before ``track_score`` and the
+            other hooks that track results. Where they are computed in the background, training has gone on meanwhile;
+            a score counts only after this hook then, so whoever asks for one waits for the whole validation.
+            Implementations run one after the other, each with the results as those before have left them; the first
+            error ends training.
 
         Args:
-            trainer: the trainer; the model is still in evaluation mode, and gradients are off.
-            results: the artifacts of each split; ``results.of_split(split)`` has a mapping for each kind.
+            trainer: the trainer; ``trainer.state`` is where training is by now.
+            results: the artifacts of each split; ``results.of_split(split)`` has a mapping for each kind, and
+                ``results.epoch`` and ``results.step`` say when they were validated.
 
         Returns:
             Nothing.
@@ -226,4 +232,35 @@ class ValidationHooks:
                 scores = results.of_split(DataSplit.VALIDATION).scores
                 if scores:
                     scores["mean_of_scores"] = fmean(scores.values())
+        """
+
+    @hookspec
+    def on_artifacts_awaited(self, trainer: Trainer, left: int) -> None:
+        """Called again and again while training waits for artifacts that are computed in the background.
+
+        It waits when something depends on a score that is not there yet, when too many rounds are under way, and at the
+        end. Nothing is waited for where artifacts are computed inline.
+
+        Order:
+            Some five times a second until what is waited for is there. Implementations run one after the other; the
+            first error ends training.
+
+        Args:
+            trainer: the trainer.
+            left: how many artifacts are not there yet.
+
+        Returns:
+            Nothing.
+
+        .. versionadded:: 1.0
+
+        Example::
+
+            import sys
+
+            from artifact_torch import hookimpl
+
+            @hookimpl
+            def on_artifacts_awaited(left):
+                print(f"{left} artifacts are being computed", file=sys.stderr)
         """

@@ -61,6 +61,9 @@ class ProgressBar:
     def validation_started(self, trainer: Trainer) -> None:
         self._draw(trainer, _VALIDATING)
 
+    def artifacts_awaited(self, trainer: Trainer, left: int) -> None:
+        self._draw(trainer, f"computing {left} {'artifact' if left == 1 else 'artifacts'}" if left else _TIME_LEFT)
+
     def epoch_done(self, trainer: Trainer) -> None:
         self._scores = _newest_scores(trainer)
         self._draw(trainer, _TIME_LEFT)
@@ -120,7 +123,7 @@ def _newest_scores(trainer: Trainer) -> list[str]:
     texts: list[str] = []
     for name in shown_scores(trainer.metrics.epoch_names):
         split, _, short = name.partition("/")
-        value = trainer.latest_score(name)
+        value = trainer.metrics.latest(name)  # as far as it is there: what is only shown is not waited for
         if value is not None:
             texts.append(f"{short if split == 'validation' and short != 'loss' else name} {number(value)}")
     return texts

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from artifact_torch_callbacks.wording import duration, epoch_of, number, pace, shown_scores
@@ -17,6 +16,7 @@ __all__ = ["ProgressLines"]
 
 _NUMBER_WIDTH = 8
 _PACE_WIDTH = len("1,234 steps/s")
+_TELL_SECONDS = 10.0
 _TIMES_WIDTH = len("10 s, 10 min 00 s left")
 
 
@@ -27,12 +27,20 @@ class ProgressLines:
         self._start = self._epoch_start = time.monotonic()
         self._start_step = trainer.state.step
         self._names = trainer.metrics.epoch_names
+        self._told = self._start
+        self._shown: dict[str, int] = {}
 
     def step_done(self, trainer: Trainer) -> None:
         pass
 
     def validation_started(self, trainer: Trainer) -> None:
         pass
+
+    def artifacts_awaited(self, trainer: Trainer, left: int) -> None:
+        now = time.monotonic()
+        if left and now - self._told >= _TELL_SECONDS:
+            self._told = now
+            print(f"computing {left} {'artifact' if left == 1 else 'artifacts'}", file=sys.stderr, flush=True)
 
     def epoch_done(self, trainer: Trainer) -> None:
         now = time.monotonic()
@@ -41,18 +49,26 @@ class ProgressLines:
         times = f"{self._times(trainer, now):<{_TIMES_WIDTH}}"
         self._epoch_start = now
         rate, *waiting = pace(trainer)
-        parts = [epoch_of(trainer), loss, times, f"{rate:>{_PACE_WIDTH}}", *self._columns(scores), *waiting]
+        parts = [epoch_of(trainer), loss, times, f"{rate:>{_PACE_WIDTH}}", *self._columns(trainer), *waiting]
         print("  ".join(parts).rstrip(), file=sys.stderr, flush=True)
 
     def close(self, trainer: Trainer) -> None:
-        pass
+        late = [text for text in self._columns(trainer) if text.strip()]  # computed after the last epoch's line
+        if late:
+            print("  ".join([epoch_of(trainer), *late]).rstrip(), file=sys.stderr, flush=True)
 
-    def _columns(self, scores: Mapping[str, float]) -> list[str]:
-        self._names += [name for name in scores if name not in self._names]
+    def _columns(self, trainer: Trainer) -> list[str]:
+        """Each score that has come since the last line; with its epoch, if that was an earlier one."""
+        self._names += [name for name in trainer.metrics.epoch_names if name not in self._names]
         columns: list[str] = []
         for name in shown_scores(self._names):
-            # An epoch that was not validated leaves the column blank: an older score would be taken for its own.
-            text = f"{name} {number(scores[name]):>{_NUMBER_WIDTH}}" if name in scores else ""
+            text, newest = "", trainer.metrics.newest(name)
+            if newest is not None and newest[0] > self._shown.get(name, 0):
+                epoch, value = newest
+                self._shown[name] = epoch
+                text = f"{name} {number(value):>{_NUMBER_WIDTH}}"
+                if epoch < trainer.state.epoch:
+                    text += f" (epoch {epoch})"
             columns.append(f"{text:<{len(name) + 1 + _NUMBER_WIDTH}}")
         return columns
 

@@ -19,6 +19,7 @@ class ProgressDisplay(Protocol):
 
     def step_done(self, trainer: Trainer) -> None: ...
     def validation_started(self, trainer: Trainer) -> None: ...
+    def artifacts_awaited(self, trainer: Trainer, left: int) -> None: ...
     def epoch_done(self, trainer: Trainer) -> None: ...
     def close(self, trainer: Trainer) -> None: ...
 
@@ -55,6 +56,11 @@ class Progress(Callback):
     def on_validation_start(self, trainer: Trainer) -> None:
         if self._display is not None:
             self._display.validation_started(trainer)
+
+    @hookimpl
+    def on_artifacts_awaited(self, trainer: Trainer, left: int) -> None:
+        if self._display is not None:
+            self._display.artifacts_awaited(trainer, left)
 
     @hookimpl
     def execute_epoch_postprocessing(self, trainer: Trainer) -> None:

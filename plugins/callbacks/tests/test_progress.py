@@ -21,6 +21,7 @@ from artifact_torch_callbacks import Loss, Progress
 from artifact_torch_callbacks.wording import number, shown_scores
 
 from artifact_torch import (
+    ArtifactKind,
     Callback,
     DataLoader,
     EarlyStopper,
@@ -34,7 +35,7 @@ from artifact_torch import (
 )
 from artifact_torch import registry as components
 from artifact_torch.config import validated_parameters
-from artifact_torch.testing import TinyModel, tiny_loader
+from artifact_torch.testing import TinyModel, TinyPlan, tiny_loader
 
 
 class Constant(ScoreCallback):
@@ -391,3 +392,25 @@ def test_another_style_is_refused() -> None:
 def test_parameters_are_taken_from_a_configuration() -> None:
     parameters = validated_parameters(Progress, {"style": "lines"}, source="test", section="callbacks.progress")
     assert Progress(**parameters).style == "lines"
+
+
+# Artifacts that are computed in the background.
+
+
+def late() -> ValidationRoutine:
+    """Its scores come when the training, which takes milliseconds, has ended."""
+    return ValidationRoutine(plans=[TinyPlan(kinds=[ArtifactKind.SCORE])], mode="background", rounds_in_flight=9)
+
+
+def test_scores_that_come_late_stand_on_a_line_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    trainer = new_trainer(Progress(), validation=late())
+    trainer.train()
+    *epochs, last = lines_of(capsys)
+    assert [line[:9] for line in epochs if line.startswith("epoch")] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    assert not any("weight_norm" in line for line in epochs)
+    assert last.split() == ["epoch", "3/3", "validation/weight_norm", number(trainer.epoch_scores.iloc[-1, -1])]
+
+
+def test_the_bar_says_how_many_artifacts_are_left() -> None:
+    terminal = on_terminal(new_trainer(Progress(), validation=late()))
+    assert any("computing 3 artifacts" in state for state in terminal.drawn)

@@ -81,9 +81,8 @@ class Patience(EarlyStopper):
     def _progress(self, trainer: Trainer) -> _Progress:
         sign = 1.0 if self.mode == "min" else -1.0
         best, best_epoch, last_epoch, since = math.nan, 0, 0, 0
-        for epoch in range(1, trainer.state.epochs_completed + 1):
-            value = trainer.metrics.of_epoch(epoch).get(self.score)
-            if value is None:
+        for epoch, value in trainer.score_history(self.score).items():
+            if epoch == 0:  # validated before training
                 continue
             last_epoch = epoch
             if math.isfinite(value) and (not best_epoch or sign * (best - value) > self.minimum_change):
@@ -103,7 +102,7 @@ class Patience(EarlyStopper):
 
     def _check_exists(self, trainer: Trainer) -> None:
         done = trainer.state.epochs_completed
-        if done < max(self.epochs, trainer.validation.period):  # its first validation may still be ahead
+        if done < self.epochs or not trainer.validating.has_seen_all:  # its first validation may still be ahead
             return
         names = [name for name in trainer.metrics.epoch_names if name != self.score]
         close = _close(self.score, names)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Annotated, Literal, cast
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from artifact_torch import (
     ArtifactGroup,
@@ -19,14 +19,17 @@ from artifact_torch import (
     Model,
     OptionPath,
     Options,
+    Period,
     Trainer,
     TrainerParts,
     TrainingSettings,
+    UsageError,
+    execute_plan,
 )
 from artifact_torch_table_comparison.artifacts import ComparisonArtifacts
-from artifact_torch_table_comparison.comparison import missing_share_differences
 from artifact_torch_table_comparison.model import TabularGenerativeModel
-from artifact_torch_table_comparison.reading import read_csv
+from artifact_torch_table_comparison.plan import TableComparisonValidationPlan, sampled
+from artifact_torch_table_comparison.reading import read_csv, read_csv_like
 from artifact_torch_table_comparison.schema import Table
 from artifact_torch_table_comparison.trainer import TableComparisonTrainer, settings_for
 
@@ -49,16 +52,51 @@ class TableData(Options):
     train_share: float = Field(default=0.8, gt=0, le=1)
 
 
+def _period(given: int | str | None) -> int | str | None:
+    if given is not None:
+        try:
+            Period.of(given)
+        except UsageError as error:
+            raise ValueError(str(error).rstrip(".")) from error
+    return given
+
+
 class TableValidation(ComparisonArtifacts):
-    """The section ``[validation]``: the artifacts to compute, and
+    """The section ``[validation]``: the artifacts to compute, see ``ComparisonArtifacts``, and
 
     Attributes:
-        period: compare every so many epochs; three times over the training if left out.
+        period: compare every so many epochs, or every ``"200 steps"``; three times over the training if left out.
         max_rows: how many rows of each table to compare, at most.
+        mode: where artifacts are computed: in the ``background``, ``inline``, or ``auto``, whichever suits the machine.
+        workers: how many processes compute artifacts in the background.
+        artifact_seconds: how long one artifact may take in the background.
     """
 
-    period: int | None = Field(default=None, ge=1)
+    period: Annotated[int | str | None, AfterValidator(_period)] = None
     max_rows: int = Field(default=10_000, ge=2)
+    mode: Literal["auto", "background", "inline"] = "auto"
+    workers: int = Field(default=1, ge=1)
+    artifact_seconds: float = Field(default=600.0, gt=0)
+
+
+def _listed(given: object) -> object:
+    return [given] if isinstance(given, str) else given
+
+
+class TableFiles(Options):
+    """The files that are compared without a model.
+
+    Attributes:
+        real: the CSV file of real rows.
+        synthetic: the CSV file of synthetic rows, with the same columns.
+        drop: columns to leave out.
+        renumber: columns that identify rows, which both files have and which are not compared.
+    """
+
+    real: OptionPath
+    synthetic: OptionPath
+    drop: Annotated[list[str], BeforeValidator(_listed)] = []
+    renumber: Annotated[list[str], BeforeValidator(_listed)] = []
 
 
 class TableComparison(ArtifactGroup[TableData, TableValidation]):
@@ -69,17 +107,17 @@ class TableComparison(ArtifactGroup[TableData, TableValidation]):
     model_class = TabularGenerativeModel
     default_model = "vae"
     sample_suffix = ".csv"
+    file_options = TableFiles
 
     def load(self) -> Sequence[str]:
-        from artifact_torch_table_comparison.plan import ChosenTypes
-
         table = read_csv(self.data.file, drop=self.data.drop, renumber=self.data.renumber)
         order = np.random.default_rng(self.seed).permutation(len(table))
         # Rounded first: 10 * (1 - 0.8) is a little less than 2.
         held_out = min(int(round(len(table) * (1 - self.data.train_share), 6)), len(table) - 1)
         self._train = table.take(np.sort(order[held_out:]))
         self._held_out: Table | None = table.take(np.sort(order[:held_out])) if held_out else None
-        ChosenTypes.of(self.validation)  # a name that artifact-core does not have is refused here
+        if not self.validation.is_empty:  # whatever is wrong with the artifacts is refused here
+            TableComparisonValidationPlan(self._train, self.validation, max_rows=self.validation.max_rows)
         return table.warnings
 
     def default_settings(self) -> TrainingSettings:
@@ -97,25 +135,25 @@ class TableComparison(ArtifactGroup[TableData, TableValidation]):
             artifacts=self.validation,
             validation_period=self.validation.period,
             max_rows=self.validation.max_rows,
+            validation_mode=self.validation.mode,
+            validation_workers=self.validation.workers,
+            artifact_seconds=self.validation.artifact_seconds,
             seed=parts.seed,
             **parts.trainer_options,
         )
 
     def conclude(self, trainer: Trainer, num_samples: int | None) -> Conclusion:
-        from artifact_torch_table_comparison.plan import compare, comparison_plan
-
         model = cast("TabularGenerativeModel", trainer.model)
         real, schema = self._train.frame, self._train.schema
         synthetic = model.generate(GenerationParams(num_samples=num_samples or len(real), seed=self.seed))
         path = trainer.run.path / "synthetic.csv"
         schema.write_csv(synthetic, path)
         trainer.track_file("synthetic", path)
-        plan = comparison_plan(ComparisonArtifacts(score_collections=[], plots=[]), real, schema)
-        compare(plan, real, synthetic, schema)
-        missing = max(missing_share_differences(real, synthetic).values())
-        scores = {**plan.scores, "MAX_MISSING_SHARE_DIFFERENCE": missing}
+        scores = self.validation.model_copy(update={"scores": ComparisonArtifacts().scores}).only_scores()
+        plan = TableComparisonValidationPlan(self._train, scores, max_rows=len(self._train), seed=self.seed)
+        found = execute_plan(plan, plan.inputs(synthetic), trainer.run.path)
         meaning = f"{len(synthetic):,} synthetic rows against the {len(real):,} learnt ones; 0 is best"
-        return Conclusion(scores, meaning, path)
+        return Conclusion(found.scores, meaning, path)
 
     @classmethod
     def generate(cls, model: Model, params: GenerationParams, path: Path) -> None:
@@ -126,3 +164,20 @@ class TableComparison(ArtifactGroup[TableData, TableValidation]):
             raise DataError(f"{path} cannot be written ({error.strerror}): choose a place you can write to") from error
         with torch.no_grad():
             tabular.schema.write_csv(tabular.generate(params), path)
+
+    @classmethod
+    def judge_files(cls, files: TableFiles, validation: TableValidation, *, seed: int, folder: Path) -> Conclusion:
+        """Compare two files; of each, at most ``max_rows`` rows are taken."""
+        real = read_csv(files.real, drop=files.drop, renumber=files.renumber)
+        frame = read_csv_like(files.synthetic, real.schema, files.real, drop=files.drop)
+        synthetic = sampled(Table(frame, real.schema), validation.max_rows, seed)
+        plan = TableComparisonValidationPlan(real, validation, max_rows=validation.max_rows, seed=seed)
+        found = execute_plan(plan, plan.inputs(synthetic.frame), folder)
+        scores = {**found.scores}
+        for name, collection in found.score_collections.items():
+            scores |= {f"{name}/{item}": score for item, score in collection.items()}
+        plots = {name: plot.path for name, plot in found.plots.items()}
+        for name, pictures in found.plot_collections.items():
+            plots |= {f"{name}/{item}": plot.path for item, plot in pictures.items()}
+        meaning = f"{len(synthetic):,} synthetic rows against {plan.rows:,} real ones; 0 is best"
+        return Conclusion(scores, meaning, None, plots)

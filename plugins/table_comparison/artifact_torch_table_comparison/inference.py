@@ -116,6 +116,39 @@ def column_from_series(name: str, values: pd.Series[Any], where: str) -> Column:
     return _category(name, _texts_of(values.astype(object).map(str, na_action="ignore")), "object", (warning,))
 
 
+def values_like(schema: ColumnSchema, texts: Texts, where: str) -> pd.Series[Any]:
+    """The values of a column whose texts mean what those of a known column do.
+
+    Numbers are floats; the values of a column that is not modelled are its texts.
+
+    Raises:
+        DataError: A text is none of the kind of the column; ``where`` names the place in the message.
+    """
+    if schema.kind in ("category", "empty", "identifier"):
+        return _category(schema.name, texts, "object").values
+    trimmed = Texts([text.strip() for text in texts.uniques], texts.codes)
+    if schema.kind == "boolean":
+        false, true = (label.lower() for label in schema.labels or ("False", "True"))
+        meanings = {false: False, true: True}
+        found = np.array([meanings.get(text.lower()) for text in trimmed.uniques], dtype=object)
+        _refuse_other(trimmed, np.array([value is None for value in found], dtype=bool), where, f"{false} or {true}")
+        return pd.Series(trimmed.spread(found, None), dtype=object).astype("boolean")
+    if schema.kind == "date":
+        moments = pd.to_datetime(pd.Series(trimmed.uniques, dtype=object), format=schema.date_format, errors="coerce")
+        _refuse_other(trimmed, moments.isna().to_numpy(), where, f"a date like {schema.date_format}")
+        return pd.Series(trimmed.spread(moments.to_numpy().astype("datetime64[ns]"), "NaT"))
+    _refuse_other(trimmed, np.array([not _NUMBER.fullmatch(text) for text in trimmed.uniques], bool), where, "a number")
+    return pd.Series(trimmed.spread(np.array([float(text) for text in trimmed.uniques], dtype=np.float64), np.nan))
+
+
+def _refuse_other(texts: Texts, wrong: npt.NDArray[np.bool_], where: str, wanted: str) -> None:
+    if wrong.any():
+        text = texts.uniques[int(np.argmax(wrong))]
+        raise DataError(
+            f"{where} holds {text!r}, which is not {wanted} as in the real table: write it the same way in both"
+        )
+
+
 def is_identifier(column: Column) -> bool:
     """Whether the column numbers or names its rows: all texts different, or running integers, in more than 20 rows."""
     values = column.values

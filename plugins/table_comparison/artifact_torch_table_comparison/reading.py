@@ -10,7 +10,7 @@ import lzma
 import re
 import shlex
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from artifact_torch_table_comparison.inference import (
     column_from_texts,
     is_identifier,
     level_warnings,
+    values_like,
 )
 from artifact_torch_table_comparison.schema import MISSING_TEXTS, Table, TableSchema
 
@@ -65,16 +66,46 @@ def read_csv(path: Path, *, drop: Sequence[str] = (), renumber: Sequence[str] = 
     """
     path = Path(path)
     source = _Source(str(path), "--drop {}", "--renumber {}")
-    content = _content(path)
-    text = _text(path, content)
-    delimiter = _delimiter(text)
-    names = _names(path, text, delimiter)
-    kept = _kept(source, names, drop, renumber)
-    columns = _text_columns(path, content, text, delimiter, names, kept)
+    columns = _columns_of_file(path, lambda names: _kept(source, names, drop, renumber))
     _refuse_few_rows(source, len(next(iter(columns.values())).codes))
     where = f"{path}, column "
     return _table(
         source, {name: column_from_texts(name, texts, f"{where}{name!r}") for name, texts in columns.items()}, renumber
+    )
+
+
+def read_csv_like(path: Path, schema: TableSchema, original: Path, *, drop: Sequence[str] = ()) -> pd.DataFrame:
+    """Read a CSV file whose columns mean what those of another table do, as synthetic rows do.
+
+    The columns may stand in another order. A column that is not modelled is read as texts.
+
+    Args:
+        path: The file, as for :func:`read_csv`.
+        schema: The columns of the other table.
+        original: The file of the other table, for messages.
+        drop: Columns to leave out, where they are there.
+
+    Raises:
+        DataError: The file cannot be read, has other columns, or one of them holds what it cannot mean.
+    """
+    path = Path(path)
+    wanted = [column.name for column in schema.columns]
+
+    def kept(names: Sequence[str]) -> list[str]:
+        absent = [name for name in wanted if name not in names]
+        surplus = [name for name in names if name not in wanted and name not in drop]
+        if absent or surplus:
+            found = [f"{path} has no column {absent[0]!r}"] if absent else []
+            found += [f"{path} has a column {surplus[0]!r} that {original} has not"] if surplus else []
+            raise DataError(f"{' and '.join(found)}: give tables with the same columns, or leave some out with --drop")
+        return wanted
+
+    columns = _columns_of_file(path, kept)
+    return pd.DataFrame(
+        {
+            column.name: values_like(column, columns[column.name], f"{path}, column {column.name!r}")
+            for column in schema.columns
+        }
     )
 
 
@@ -207,6 +238,15 @@ def _refuse_few_rows(source: _Source, num_rows: int) -> None:
     if num_rows < 2:
         found = "has one row only" if num_rows else "has column names, but no rows"
         raise DataError(f"{source.name} {found}: a table needs at least two rows")
+
+
+def _columns_of_file(path: Path, kept: Callable[[list[str]], list[str]]) -> dict[str, Texts]:
+    """The texts of those columns of a file that ``kept`` chooses among their names."""
+    content = _content(path)
+    text = _text(path, content)
+    delimiter = _delimiter(text)
+    names = _names(path, text, delimiter)
+    return _text_columns(path, content, text, delimiter, names, kept(names))
 
 
 def _text_columns(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from typing_extensions import TypeVar, Unpack
 
@@ -10,6 +10,7 @@ from artifact_torch import (
     InMemoryDataLoader,
     ModelInput,
     ModelOutput,
+    Period,
     Trainer,
     TrainerOptions,
     TrainingSettings,
@@ -18,6 +19,9 @@ from artifact_torch_table_comparison.artifacts import ComparisonArtifacts
 from artifact_torch_table_comparison.model import TabularGenerativeModel
 from artifact_torch_table_comparison.schema import Table
 from artifact_torch_table_comparison.validation import TableComparisonValidationRoutine
+
+if TYPE_CHECKING:
+    from artifact_experiment.table_comparison import TableComparisonPlan
 
 __all__ = ["TableComparisonTrainer", "settings_for"]
 
@@ -40,9 +44,15 @@ class TableComparisonTrainer(Trainer[InputT, OutputT]):
         train: the rows to learn.
         held_out: rows to validate on, which the model does not see.
         settings: epochs, batch size, learning rate and their schedule; by default ``settings_for(len(train))``.
-        artifacts: what to compute when comparing.
-        validation_period: compare every so many epochs; by default three times over the training.
+        artifacts: what to compute when comparing; a subclass of artifact-experiment's ``TableComparisonPlan`` names
+            artifacts too.
+        validation_period: compare every so many epochs, or every ``"200 steps"``; by default three times over the
+            training.
         max_rows: how many rows of each table to compare, at most.
+        validation_mode: where artifacts are computed: ``"background"``, ``"inline"`` or ``"auto"``, see
+            ``ValidationRoutine``.
+        validation_workers: how many processes compute artifacts in the background.
+        artifact_seconds: how long one artifact may take in the background.
         seed: fixes training, validation and the order of the rows.
         options: callbacks, stoppers, run and whatever else every ``Trainer`` takes.
     """
@@ -54,9 +64,12 @@ class TableComparisonTrainer(Trainer[InputT, OutputT]):
         held_out: Table | None = None,
         *,
         settings: TrainingSettings | None = None,
-        artifacts: ComparisonArtifacts | None = None,
-        validation_period: int | None = None,
+        artifacts: ComparisonArtifacts | type[TableComparisonPlan] | None = None,
+        validation_period: int | str | Period | None = None,
         max_rows: int = 10_000,
+        validation_mode: Literal["auto", "background", "inline"] = "auto",
+        validation_workers: int = 1,
+        artifact_seconds: float = 600.0,
         seed: int = 0,
         **options: Unpack[TrainerOptions],
     ) -> None:
@@ -75,6 +88,9 @@ class TableComparisonTrainer(Trainer[InputT, OutputT]):
                 seed=seed,
                 period=validation_period or -(-settings.epochs // 3),
                 val_loader=val_loader,
+                mode=validation_mode,
+                workers=validation_workers,
+                artifact_seconds=artifact_seconds,
             ),
             seed=seed,
             **settings.arguments,

@@ -11,10 +11,12 @@ from artifact_core.table_comparison import (
     TableComparisonScoreType,
     TabularDataSpec,
 )
-from artifact_torch_table_comparison.comparison import comparable_frames, missing_share_differences
+from artifact_torch_table_comparison.comparison import Comparison, comparable_frames, missing_shares
 from artifact_torch_table_comparison.reading import table_from_frame
 from artifact_torch_table_comparison.schema import TableSchema
 from pandas.testing import assert_frame_equal
+
+from artifact_torch import ConfigError, DataError
 
 mpl.use("Agg")
 
@@ -81,11 +83,17 @@ def test_typed_and_original_frames_are_brought_into_the_same_form() -> None:
     assert_frame_equal(typed, original)
 
 
-def test_the_label_of_missing_values_is_none_of_the_data() -> None:
+def test_the_label_of_missing_values_is_none_of_the_real_labels() -> None:
     real = pd.DataFrame({"a": ["(missing)", None, "x"]})
     synthetic = pd.DataFrame({"a": ["((missing))", None, "x"]})
-    assert compared(real, synthetic)[0]["a"].tolist() == ["(missing)", "(((missing)))", "x"]
-    assert compared(real, synthetic)[1]["a"].tolist() == ["((missing))", "(((missing)))", "x"]
+    assert compared(real, synthetic)[0]["a"].tolist() == ["(missing)", "((missing))", "x"]
+    # One that is only among the synthetic labels is not taken for a missing value either.
+    assert compared(real, synthetic)[1]["a"].tolist() == ["(((missing)))", "((missing))", "x"]
+
+
+def test_the_label_of_missing_values_is_none_of_the_categories_of_the_schema() -> None:
+    real = pd.DataFrame({"a": pd.Categorical(["x", None, "x"], categories=["x", "(missing)"])})
+    assert compared(real, real)[0]["a"].tolist() == ["x", "((missing))", "x"]
 
 
 def test_replacing_missing_numbers_keeps_the_distribution_and_adds_no_dependence() -> None:
@@ -148,10 +156,78 @@ def test_artifact_core_plots_tables_with_gaps_constants_and_dollar_signs(kind: T
     assert not any("failed" in text for text in texts)
 
 
-def test_missing_shares_are_compared_by_column() -> None:
-    real = pd.DataFrame({"a": [1.0, np.nan, 3.0, 4.0], "b": ["x", "y", None, None]})
-    synthetic = pd.DataFrame({"b": ["x", None], "a": [np.nan, np.nan]})
-    assert missing_share_differences(real, synthetic) == {"a": 0.75, "b": 0.0}
+def test_missing_shares_are_told_by_column() -> None:
+    frame = pd.DataFrame({"a": [1.0, np.nan, 3.0, 4.0], "b": ["x", "y", None, None]})
+    assert missing_shares(frame) == {"a": 0.25, "b": 0.5}
+    ignoring = Comparison(frame, table_from_frame(frame).schema, columns={"b": "ignored"})
+    assert ignoring.shares == {"a": 0.25}
+
+
+def test_the_real_side_is_worked_out_once_for_many_synthetic_tables() -> None:
+    real = example(0)
+    comparison = Comparison(real, table_from_frame(real).schema)
+    for seed in (1, 2):
+        assert_frame_equal(comparison.comparable(example(seed)), compared(real, example(seed))[1])
+
+
+def test_labels_are_in_the_order_of_their_frequency_and_the_missing_one_is_the_last() -> None:
+    real = pd.DataFrame({"a": ["x", None, None, None, "y", "y", "z"]})
+    assert Comparison(real, table_from_frame(real).schema).labels == {"a": ["y", "x", "z", "(missing)"]}
+
+
+def test_labels_of_more_rows_are_known_too() -> None:
+    known = table_from_frame(pd.DataFrame({"a": ["x", "x", "y", None]}))
+    comparison = Comparison(known.frame.head(2), known.schema, known=known.frame)
+    assert comparison.labels == {"a": ["x", "y", "(missing)"]}
+    assert len(comparison.real) == 2
+
+
+def test_columns_can_be_compared_in_another_way_than_their_kind_tells() -> None:
+    frame = pd.DataFrame(
+        {
+            "year": [2001, 2002, None, 2001],
+            "code": ["1", "2.5", None, "-3"],
+            "flag": [True, False, True, True],
+            "day": pd.to_datetime(["2020-01-01", "2020-01-02", None, "2020-01-01"]),
+            "free": ["a", "b", "c", "d"],
+        }
+    ).astype({"year": "Int64"})
+    comparison = Comparison(
+        frame,
+        table_from_frame(frame).schema,
+        columns={
+            "year": "categorical",
+            "code": "continuous",
+            "flag": "continuous",
+            "day": "categorical",
+            "free": "ignored",
+        },
+    )
+    assert comparison.continuous == ["code", "flag"]
+    assert comparison.categorical == ["year", "day"]
+    assert comparison.real["year"].tolist() == ["2001", "2002", "(missing)", "2001"]
+    assert comparison.real["day"].str[:10].tolist() == ["2020-01-01", "2020-01-02", "(missing)", "2020-01-01"]
+    assert comparison.real["code"].drop(2).tolist() == [1.0, 2.5, -3.0]
+    assert comparison.real["flag"].tolist() == [1.0, 0.0, 1.0, 1.0]
+    assert "free" not in comparison.real
+
+
+def test_a_label_that_is_no_number_is_filled_in_a_synthetic_column_of_numbers_and_refused_in_the_real_one() -> None:
+    real = pd.DataFrame({"code": ["1", "1", "1"]})
+    schema = table_from_frame(real).schema
+    comparison = Comparison(real, schema, columns={"code": "continuous"})
+    assert comparison.comparable(pd.DataFrame({"code": ["1", "one", "1"]}))["code"].tolist() == [1.0, 1.0, 1.0]
+    with pytest.raises(DataError, match="'code' cannot be compared as continuous, because 'one' is no number"):
+        Comparison(pd.DataFrame({"code": ["1", "one"]}), schema, columns={"code": "continuous"})
+
+
+def test_columns_that_are_not_there_or_hold_nothing_cannot_be_compared_in_another_way() -> None:
+    real = example(0)
+    schema = table_from_frame(real).schema
+    with pytest.raises(ConfigError, match=r"no column 'prize' .* did you mean 'price'"):
+        Comparison(real, schema, columns={"prize": "continuous"})
+    with pytest.raises(ConfigError, match="'nothing' cannot be compared as categorical"):
+        Comparison(real, schema, columns={"nothing": "categorical"})
 
 
 def test_a_table_of_identifiers_and_empty_columns_only_leaves_nothing_to_compare() -> None:

@@ -1,23 +1,21 @@
-"""Plans of artifact-experiment over two tables: chosen by name, executed anew each time."""
+"""The validation plan of tables: what is refused at once, what it gathers, and what a round of it judges."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import cast
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from artifact_torch_table_comparison import table_from_frame
-from artifact_torch_table_comparison.artifacts import ComparisonArtifacts
-from artifact_torch_table_comparison.plan import compare, comparison_plan
-from matplotlib import pyplot
+from artifact_torch_table_comparison import ComparisonArtifacts, TableComparisonValidationPlan, table_from_frame
+from artifact_torch_table_comparison.plan import Generation
+from pandas.testing import assert_frame_equal
 
-from artifact_torch import Artifacts, ConfigError, DataError
-
-mpl.use("Agg")
+from artifact_torch import ArtifactKind, ConfigError, DataError, DataSplit, UsageError, execute_plan
 
 FEW = ComparisonArtifacts(score_collections=[], plots=[])
+DISTANCES = ComparisonArtifacts(scores=["MEAN_JS_DISTANCE", "CORRELATION_DISTANCE"], plots=[])
 
 
 def example(seed, num_rows=120):
@@ -37,90 +35,127 @@ def real():
     return table_from_frame(example(0))
 
 
-@pytest.mark.parametrize(
-    ("kind", "word", "wrong", "right"),
-    [
-        ("scores", "score", "MEAN_JS", "MEAN_JS_DISTANCE"),
-        ("score_collections", "score collection", "JS_DISTANCES", "JS_DISTANCE"),
-        ("array_collections", "array collection", "MEAN_JUXTA", "MEAN_JUXTAPOSITION"),
-        ("plots", "plot", "PCA_JUXTA", "PCA_JUXTAPOSITION"),
-        ("plots", "plot", "pdf", "PDF"),
-        ("plots", "plot", "histogram", None),
-        ("plot_collections", "plot collection", "HEATMAPS", "CORRELATION_HEATMAPS"),
-        ("arrays", "array", "MEANS", None),
-    ],
-)
-def test_the_name_of_no_artifact_is_refused_with_the_nearest_or_the_known_ones(kind, word, wrong, right, real):
-    with pytest.raises(ConfigError) as refused:
-        comparison_plan(FEW.model_copy(update={kind: [wrong]}), real.frame, real.schema)
-    hint = f"did you mean {right!r}?" if right else "known are "
-    assert f"no {word} of tables named {wrong!r}: {hint}" in str(refused.value)
+class Generator:
+    """A trainer's model that counts what it is asked for."""
+
+    def __init__(self):
+        self.requests = []
+
+    def generate(self, params):
+        self.requests.append((params.num_samples, params.seed))
+        return example(len(self.requests), params.num_samples)
 
 
-def test_the_artifacts_that_were_chosen_are_computed(real):
-    artifacts = ComparisonArtifacts(
-        scores=["CORRELATION_DISTANCE"],
-        array_collections=["MEAN_JUXTAPOSITION"],
-        plots=["PDF"],
-        plot_collections=["CDF"],
-    )
-    plan = comparison_plan(artifacts, real.frame, real.schema)
-    compare(plan, real.frame, example(1), real.schema)
-    assert set(plan.scores) == {"CORRELATION_DISTANCE"}
-    assert set(plan.score_collections) == {"JS_DISTANCE"}
-    assert set(plan.score_collections["JS_DISTANCE"]) == {"size", "double", "label"}
-    assert set(plan.array_collections["MEAN_JUXTAPOSITION"]) == {"size", "double"}
-    assert set(plan.plots) == {"PDF"}
-    assert set(plan.plot_collections["CDF"]) == {"size", "double"}
-    assert plan.arrays == {}
-    pyplot.close("all")
+def trainer_of(model, step=0):
+    return SimpleNamespace(model=model, state=SimpleNamespace(step=step))
 
 
-def test_a_table_is_at_distance_zero_from_itself(real):
-    plan = comparison_plan(ComparisonArtifacts(plots=[]), real.frame, real.schema)
-    compare(plan, real.frame, real.frame, real.schema)
-    distances = [*plan.scores.values(), *plan.score_collections["JS_DISTANCE"].values()]
+def scores_of(plan, synthetic, folder):
+    return execute_plan(plan, plan.inputs(synthetic), folder).scores
+
+
+def test_a_table_is_at_distance_zero_from_itself(real, tmp_path):
+    plan = TableComparisonValidationPlan(real, DISTANCES)
+    artifacts = execute_plan(plan, plan.inputs(real.frame), tmp_path)
+    distances = [*artifacts.scores.values(), *artifacts.score_collections["JS_DISTANCE"].values()]
     assert distances == pytest.approx([0] * 5, abs=1e-6)
 
 
-def test_a_worse_table_is_further_away(real):
-    plan = comparison_plan(FEW, real.frame, real.schema)
-    compare(plan, real.frame, example(1), real.schema)
-    near = dict(plan.scores)
+def test_a_worse_table_is_further_away(real, tmp_path):
+    plan = TableComparisonValidationPlan(real, DISTANCES)
+    near = scores_of(plan, example(1), tmp_path)
     shuffled = example(1).assign(double=lambda frame: frame["double"].sample(frac=1, random_state=0).to_numpy() + 20)
-    compare(plan, real.frame, shuffled, real.schema)
-    assert all(plan.scores[name] > near[name] + 0.05 for name in near)
+    far = scores_of(plan, shuffled, tmp_path)
+    assert all(far[name] > near[name] + 0.05 for name in near)
 
 
-def test_executing_a_plan_again_gives_fresh_results(real):
-    plan = comparison_plan(ComparisonArtifacts(plots=["PDF"]), real.frame, real.schema)
-    compare(plan, real.frame, example(1), real.schema)
-    first, first_plots = Artifacts(), dict(plan.plots)
-    first.add_plan(plan)
-    far = first.scores["MEAN_JS_DISTANCE"]
-    compare(plan, real.frame, real.frame, real.schema)
-    assert plan.scores["MEAN_JS_DISTANCE"] == pytest.approx(0, abs=1e-6)
-    assert plan.plots["PDF"] is not first_plots["PDF"]
-    assert first.scores["MEAN_JS_DISTANCE"] == far > 0.01
-    assert first.plots == first_plots
-    pyplot.close("all")
-
-
-def test_tables_of_one_kind_of_column_can_be_compared():
+def test_tables_of_one_kind_of_column_can_be_compared(tmp_path):
     for names in (["size", "double"], ["label"]):
-        table = table_from_frame(example(0)[names])
-        plan = comparison_plan(FEW, table.frame, table.schema)
-        compare(plan, table.frame, example(1)[names], table.schema)
-        assert all(0 <= score <= 1 for score in plan.scores.values())
+        plan = TableComparisonValidationPlan(table_from_frame(example(0)[names]), FEW)
+        assert all(0 <= score <= 1 for score in scores_of(plan, example(1)[names], tmp_path).values())
 
 
-def test_rows_without_any_value_are_refused(real):
+def test_rows_without_any_value_are_refused():
     rows = table_from_frame(example(0)[["size", "double"]])
-    empty = cast("pd.DataFrame", rows.frame * np.nan)
+    rows.frame[:] = np.nan
     with pytest.raises(DataError, match="None of the 120 rows to compare with has a number"):
-        comparison_plan(FEW, empty, rows.schema)
+        TableComparisonValidationPlan(rows, FEW)
 
 
-def test_a_plan_of_another_kind_is_refused(real):
-    with pytest.raises(ConfigError, match="Artifacts is not a TableComparisonPlan"):
-        compare(Artifacts(), real.frame, real.frame, real.schema)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scores": ["MEAN_JS"]}, "did you mean 'MEAN_JS_DISTANCE'"),
+        ({"plots": ["pdf"]}, "did you mean 'PDF'"),
+        ({"hyperparameters": {"MEAN_JS_DISTANCE": {"bins": 3}}}, "no hyperparameter 'bins'"),
+        ({"hyperparameters": {"JS_DISTANCES": {}}}, "did you mean 'JS_DISTANCE'"),
+        ({"columns": {"sise": "categorical"}}, "did you mean 'size'"),
+    ],
+)
+def test_mistakes_are_refused_at_once(options, message, real):
+    with pytest.raises(ConfigError, match=message):
+        TableComparisonValidationPlan(real, ComparisonArtifacts(**options))
+
+
+def test_a_plan_of_nothing_is_refused(real):
+    with pytest.raises(UsageError, match="has no artifact"):
+        TableComparisonValidationPlan(real, FEW.model_copy(update={"scores": []}))
+
+
+def test_a_round_judges_a_sample_that_is_always_the_same(real):
+    plan = TableComparisonValidationPlan(real, FEW, max_rows=50, seed=3, split=DataSplit.VALIDATION, period="20 steps")
+    again = TableComparisonValidationPlan(real, FEW, max_rows=50, seed=3)
+    other = TableComparisonValidationPlan(real, FEW, max_rows=50, seed=4)
+    assert (plan.rows, plan.seed, plan.split, str(plan.period)) == (50, 3, DataSplit.VALIDATION, "20 steps")
+    frames = [cast("pd.DataFrame", each.recipe().data["real"]) for each in (plan, again, other)]
+    assert_frame_equal(frames[0], frames[1])
+    assert not frames[0].equals(frames[2])
+    assert len(frames[0]) == 50
+
+
+def test_as_many_rows_are_generated_as_are_compared_with(real):
+    model = Generator()
+    gathered = TableComparisonValidationPlan(real, FEW, max_rows=50, seed=3).gather(trainer_of(model))
+    assert model.requests == [(50, 3)]
+    assert len(gathered["synthetic"]) == 50
+    assert gathered["shares"].shape == (1, 3)
+
+
+def test_plans_of_one_validation_share_the_rows_that_are_generated(real):
+    model, generation = Generator(), Generation(60, seed=5)
+    train, held_out = (
+        TableComparisonValidationPlan(real, FEW, split=split, max_rows=rows, generation=generation)
+        for split, rows in ((DataSplit.TRAIN, 60), (DataSplit.VALIDATION, 40))
+    )
+    first = [plan.gather(trainer_of(model, step=1))["synthetic"] for plan in (train, held_out)]
+    assert model.requests == [(60, 5)]
+    assert first[0]["size"].head(40).tolist() == first[1]["size"].tolist()
+    held_out.gather(trainer_of(model, step=2))
+    train.gather(trainer_of(model, step=3))
+    assert len(model.requests) == 3
+    for plan in (train, held_out):  # a second validation after the same step, as of a model that was changed by hand
+        plan.gather(trainer_of(model, step=3))
+    assert len(model.requests) == 4
+
+
+def test_held_out_rows_get_the_scores_and_the_hyperparameters_of_them():
+    artifacts = ComparisonArtifacts(
+        hyperparameters={
+            "MEAN_JS_DISTANCE": {"n_bins_cts_histogram": 5},
+            "JS_DISTANCE": {"n_bins_cts_histogram": 5},
+            "PCA_JUXTAPOSITION": {"use_categorical": False},
+        },
+        columns={"size": "categorical"},
+    ).only_scores()
+    assert {kind for kind in ArtifactKind if artifacts.names(kind)} == {ArtifactKind.SCORE}
+    assert set(artifacts.hyperparameters) == {"MEAN_JS_DISTANCE"}
+    assert artifacts.columns == {"size": "categorical"}
+
+
+def test_columns_are_compared_as_told(real, tmp_path):
+    plan = TableComparisonValidationPlan(
+        real, ComparisonArtifacts(plots=[], columns={"label": "ignored", "size": "categorical"})
+    )
+    collection = execute_plan(plan, plan.inputs(example(1)), tmp_path).score_collections["JS_DISTANCE"]
+    assert set(collection) == {"size", "double"}
+    assert plan.comparison.categorical == ["size"]

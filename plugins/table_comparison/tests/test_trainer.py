@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from artifact_torch_table_comparison import TableComparisonTrainer, table_from_frame
-from artifact_torch_table_comparison.artifacts import ComparisonArtifacts
+from artifact_torch_table_comparison import ComparisonArtifacts, TableComparisonTrainer, table_from_frame
 from artifact_torch_table_comparison.trainer import settings_for
 from artifact_torch_tabular_models import TableVAE
 from matplotlib import pyplot
@@ -19,10 +18,12 @@ NO_PLOTS = ComparisonArtifacts(plots=[])
 ALL_SCORES = {
     "train/MEAN_JS_DISTANCE",
     "train/CORRELATION_DISTANCE",
+    "train/MAX_MISSING_SHARE_DIFFERENCE",
     "train/JS_DISTANCE/size",
     "train/JS_DISTANCE/label",
     "validation/MEAN_JS_DISTANCE",
     "validation/CORRELATION_DISTANCE",
+    "validation/MAX_MISSING_SHARE_DIFFERENCE",
 }
 
 
@@ -59,7 +60,13 @@ def trainer_of(root, train=None, held_out=None, **options):
     train = train or table_of(40)
     torch.manual_seed(0)
     model = TableVAE.from_table(train, latent_size=2, hidden_size=8, decoder_size=8)
-    options = {"settings": settings(), "artifacts": NO_PLOTS, "run": RunDirectory.create(root=root), **options}
+    options = {
+        "settings": settings(),
+        "artifacts": NO_PLOTS,
+        "validation_mode": "inline",
+        "run": RunDirectory.create(root=root),
+        **options,
+    }
     return TableComparisonTrainer(model, train, held_out, **options)
 
 
@@ -91,7 +98,7 @@ def test_plots_are_pictures_in_the_run_and_their_figures_are_closed(tmp_path):
     assert pyplot.get_fignums() == []
     paths = {path.relative_to(trainer.run.path).as_posix() for path in trainer.run.plot_paths()}
     assert paths == {
-        f"artifacts/plot/{name}/epoch-2-train.png"
+        f"artifacts/plot/{name}/epoch-2-step-6-train.png"
         for name in ("PDF", "CORRELATION_HEATMAP_JUXTAPOSITION", "PCA_JUXTAPOSITION")
     }
     for path in trainer.run.plot_paths():

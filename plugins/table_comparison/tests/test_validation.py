@@ -7,27 +7,27 @@ import pandas as pd
 import pytest
 import torch
 from artifact_torch_table_comparison import (
+    ComparisonArtifacts,
     TableComparisonTrainer,
+    TableComparisonValidationPlan,
     TableComparisonValidationRoutine,
     TabularGenerativeModel,
     table_from_frame,
 )
-from artifact_torch_table_comparison.artifacts import ComparisonArtifacts
-from artifact_torch_table_comparison.plan import comparison_plan
 from artifact_torch_table_comparison.trainer import settings_for
 
 from artifact_torch import (
     Callback,
-    ConfigError,
     DataSplit,
     InMemoryDataLoader,
+    PluginError,
     RunDirectory,
     Trainer,
     ValidationResults,
     hookimpl,
 )
 
-SCORES = ["MEAN_JS_DISTANCE", "CORRELATION_DISTANCE"]
+SCORES = ["MEAN_JS_DISTANCE", "CORRELATION_DISTANCE", "MAX_MISSING_SHARE_DIFFERENCE"]
 NO_PLOTS = ComparisonArtifacts(plots=[])
 
 
@@ -78,12 +78,12 @@ class Overriding(Callback):
     def get_validation_plan(self, routine, split):
         if split is DataSplit.TRAIN:
             artifacts = ComparisonArtifacts(scores=["CORRELATION_DISTANCE"], score_collections=[], plots=[])
-            return comparison_plan(artifacts, self.table.frame, self.table.schema)
+            return TableComparisonValidationPlan(self.table, artifacts)
         return None
 
 
 class OtherPlan(Callback):
-    """A plugin whose plan is none of tables."""
+    """A plugin whose plan is none."""
 
     @hookimpl
     def get_validation_plan(self, routine, split):
@@ -106,6 +106,10 @@ def table_of(num_rows, seed=0):
     return table_from_frame(pd.DataFrame({"size": size, "label": random.choice(["a", "b"], num_rows)}))
 
 
+def routine_of(*tables, **options):
+    return TableComparisonValidationRoutine(*tables, **{"artifacts": NO_PLOTS, "mode": "inline", **options})
+
+
 def trainer_of(train, routine, root, *, epochs=2, callbacks=()):
     model = Resampling(train)
     return Trainer(
@@ -122,7 +126,7 @@ def trainer_of(train, routine, root, *, epochs=2, callbacks=()):
 
 def test_training_rows_get_every_artifact_and_held_out_rows_the_scores(tmp_path):
     train = table_of(80)
-    routine = TableComparisonValidationRoutine(train, table_of(30, seed=1), artifacts=NO_PLOTS)
+    routine = routine_of(train, table_of(30, seed=1))
     results = trainer_of(train, routine, tmp_path).validate()
     assert list(results.splits) == [DataSplit.TRAIN, DataSplit.VALIDATION]
     expected = [f"train/{name}" for name in SCORES] + ["train/JS_DISTANCE/size", "train/JS_DISTANCE/label"]
@@ -133,7 +137,7 @@ def test_training_rows_get_every_artifact_and_held_out_rows_the_scores(tmp_path)
 @pytest.mark.parametrize("held_out", [None, table_of(30).take([0])])
 def test_without_two_held_out_rows_only_training_rows_are_compared(held_out, tmp_path):
     train = table_of(80)
-    routine = TableComparisonValidationRoutine(train, held_out, artifacts=NO_PLOTS)
+    routine = routine_of(train, held_out)
     assert list(trainer_of(train, routine, tmp_path).validate().splits) == [DataSplit.TRAIN]
 
 
@@ -141,13 +145,13 @@ def test_held_out_rows_without_any_value_are_left_out(tmp_path):
     rows = table_from_frame(pd.DataFrame({"size": [1.0, 2.0, 4.0, 8.0] * 5}))
     held_out = rows.take(slice(0, 6))
     held_out.frame["size"] = np.nan
-    routine = TableComparisonValidationRoutine(rows, held_out, artifacts=NO_PLOTS)
+    routine = routine_of(rows, held_out)
     assert list(trainer_of(rows, routine, tmp_path).validate().splits) == [DataSplit.TRAIN]
 
 
 def test_rows_are_generated_once_for_both_splits_with_the_routine_s_seed(tmp_path):
     train = table_of(80)
-    routine = TableComparisonValidationRoutine(train, table_of(30, seed=1), artifacts=NO_PLOTS, seed=7)
+    routine = routine_of(train, table_of(30, seed=1), seed=7)
     trainer = trainer_of(train, routine, tmp_path)
     first, second = trainer.validate(), trainer.validate()
     assert trainer.model.requests == [(80, 7), (80, 7)]
@@ -156,7 +160,7 @@ def test_rows_are_generated_once_for_both_splits_with_the_routine_s_seed(tmp_pat
 
 def test_at_most_so_many_rows_are_compared(tmp_path):
     train = table_of(80)
-    routine = TableComparisonValidationRoutine(train, table_of(30, seed=1), artifacts=NO_PLOTS, max_rows=20)
+    routine = routine_of(train, table_of(30, seed=1), max_rows=20)
     trainer = trainer_of(train, routine, tmp_path)
     trainer.validate()
     assert trainer.model.requests == [(20, 0)]
@@ -164,7 +168,7 @@ def test_at_most_so_many_rows_are_compared(tmp_path):
 
 def test_validation_is_made_when_due_and_in_the_last_epoch(tmp_path):
     train = table_of(80)
-    routine = TableComparisonValidationRoutine(train, artifacts=NO_PLOTS, period=2)
+    routine = routine_of(train, period=2)
     trainer = trainer_of(train, routine, tmp_path, epochs=5)
     trainer.train()
     scores = trainer.epoch_scores["train/MEAN_JS_DISTANCE"]
@@ -173,9 +177,9 @@ def test_validation_is_made_when_due_and_in_the_last_epoch(tmp_path):
 
 def test_a_plugin_s_plan_and_period_replace_the_routine_s(tmp_path):
     train = table_of(80)
-    routine = TableComparisonValidationRoutine(train, table_of(30, seed=1), artifacts=NO_PLOTS, period=1)
+    routine = routine_of(train, table_of(30, seed=1), period=1)
     trainer = trainer_of(train, routine, tmp_path, epochs=4, callbacks=[Overriding(train)])
-    assert routine.period == 3
+    assert str(routine.period) == "3 epochs"
     trainer.train()
     frame = trainer.epoch_scores
     assert frame.index[frame["train/CORRELATION_DISTANCE"].notna()].tolist() == [3, 4]
@@ -185,17 +189,59 @@ def test_a_plugin_s_plan_and_period_replace_the_routine_s(tmp_path):
 
 def test_a_plugin_s_way_to_validate_replaces_the_routine_s(tmp_path):
     train = table_of(80)
-    routine = TableComparisonValidationRoutine(train, artifacts=NO_PLOTS)
+    routine = routine_of(train)
     trainer = trainer_of(train, routine, tmp_path, callbacks=[OwnWay()])
     assert trainer.validate().scores == {"validation/AGREEMENT": 0.5}
     assert not trainer.model.requests
 
 
-def test_a_plugin_s_plan_that_is_none_of_tables_is_refused(tmp_path):
+def test_a_plugin_s_plan_that_is_none_is_refused(tmp_path):
     train = table_of(80)
-    routine = TableComparisonValidationRoutine(train, artifacts=NO_PLOTS)
-    with pytest.raises(ConfigError, match="is not a TableComparisonPlan"):
-        trainer_of(train, routine, tmp_path, callbacks=[OtherPlan()]).validate()
+    with pytest.raises(PluginError, match="ValidationPlan"):
+        trainer_of(train, routine_of(train), tmp_path, callbacks=[OtherPlan()]).validate()
+
+
+def test_plans_of_the_user_are_executed_besides_the_comparisons(tmp_path):
+    train = table_of(80)
+    besides = TableComparisonValidationPlan(
+        train, ComparisonArtifacts(scores=[], score_collections=["MISSING_SHARE_DIFFERENCE"], plots=[]), name="missing"
+    )
+    results = trainer_of(train, routine_of(train, plans=[besides]), tmp_path).validate()
+    assert {"train/MISSING_SHARE_DIFFERENCE/size", "train/MEAN_JS_DISTANCE"} <= set(results.scores)
+
+
+def test_results_say_how_many_rows_they_are_of_and_the_seed_of_the_sample():
+    train = table_of(80)
+    routine = routine_of(train, table_of(30, seed=1), max_rows=50, seed=9)
+    plans = [plan for split in (DataSplit.TRAIN, DataSplit.VALIDATION) for plan in (routine._comparisons[split],)]
+    assert [(plan.rows, plan.seed) for plan in plans] == [(50, 9), (30, 9)]
+
+
+def test_labels_that_only_held_out_rows_have_are_no_surprise():
+    train = table_of(80)
+    held_out = table_of(30, seed=1)
+    held_out.frame["label"] = "c"
+    comparison = routine_of(train, held_out)._comparisons[DataSplit.TRAIN].comparison
+    assert sorted(comparison.labels["label"]) == ["a", "b", "c"]
+
+
+def test_without_artifacts_nothing_is_generated(tmp_path):
+    train = table_of(80)
+    nothing = ComparisonArtifacts(scores=[], score_collections=[], plots=[])
+    trainer = trainer_of(train, routine_of(train, table_of(30, seed=1), artifacts=nothing), tmp_path)
+    trainer.train()
+    assert not trainer.model.requests
+
+
+@pytest.mark.lengthy
+def test_scores_are_the_same_in_the_background_and_inline(tmp_path):
+    train, held_out = table_of(80), table_of(30, seed=1)
+    frames = []
+    for mode in ("inline", "background"):
+        trainer = trainer_of(train, routine_of(train, held_out, mode=mode), tmp_path, epochs=3)
+        trainer.train()
+        frames.append(trainer.epoch_scores)
+    pd.testing.assert_frame_equal(*frames)
 
 
 def test_the_trainer_of_tables_uses_the_routine(tmp_path):
