@@ -116,7 +116,7 @@ class BackgroundWork(ArtifactWork):
         self._folder.mkdir(parents=True, exist_ok=True)
         for plan in plans:
             recipe, folder = plan.recipe(), self._folder / "recipes" / file_name(f"{plan.split}-{plan.name}")
-            remove(folder)
+            remove(folder)  # a process that was killed has left it
             write_data(folder, recipe.data)
             self._recipes[id(plan)] = {
                 "computation": recipe.computation,
@@ -149,6 +149,10 @@ class BackgroundWork(ArtifactWork):
     def close(self) -> None:
         self._pool.close()
         self._tasks.clear()
+        remove(self._folder / "recipes")  # which hold data; they are written anew at the next start
+        log = self._folder / "workers.log"
+        if log.exists() and not log.stat().st_size:
+            remove(log)
 
     @property
     def process_numbers(self) -> list[int]:

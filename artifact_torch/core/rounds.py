@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from artifact_torch.core.computation import Outcome
 from artifact_torch.core.exchange import Data, write_data
 from artifact_torch.core.split import DataSplit
 from artifact_torch.core.storage import JsonDict, write_json
+from artifact_torch.core.temporary import remove
 
 __all__ = ["Round"]
 
@@ -53,7 +53,7 @@ class Round:
 
     def begin(self, inputs: Mapping[str, Data] | None = None) -> None:
         """Make the folder anew, with the inputs if another process needs them."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove(self.folder)
         if inputs is None:
             self.folder.mkdir(parents=True)
         else:
@@ -66,6 +66,13 @@ class Round:
     def take(self, artifact: Artifact, outcome: Outcome, value: Any) -> None:
         """Note what came of an artifact; when it was the last, ``results.json`` is written and the inputs go."""
         self.left.remove(artifact)
+        self.note(artifact, outcome, value)
+        if not self.left:
+            self.write()
+            remove(self.inputs)
+
+    def note(self, artifact: Artifact, outcome: Outcome, value: Any) -> None:
+        """Add what came of an artifact to the entries."""
         entry: JsonDict = {"kind": str(artifact.kind), "name": artifact.name, "seconds": round(outcome.seconds, 4)}
         if outcome.error:
             entry |= {"error": outcome.error, "traceback": outcome.traceback}
@@ -74,9 +81,6 @@ class Round:
         if outcome.warnings:
             entry["warnings"] = outcome.warnings
         self.entries.append(entry)
-        if not self.left:
-            self.write()
-            shutil.rmtree(self.inputs, ignore_errors=True)
 
     def write(self) -> None:
         """Write ``results.json``."""

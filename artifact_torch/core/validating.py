@@ -233,6 +233,7 @@ class Validating:
         self._under_way.append(validation)
         if not self._is_edited:
             self._deliver(validation)
+            self._write_others(validation)
         self.collect()
         return validation
 
@@ -285,8 +286,13 @@ class Validating:
                 ValidationHooks.on_validation_end, trainer=self._trainer, results=validation.results
             )
             self._deliver(validation)
+            self._write_others(validation)
+
+    def _write_others(self, validation: _Validation) -> None:
+        """Write down what does not come from plans, whose plots have left the folder that they were drawn in."""
         for round in validation.others.values():
             round.write()
+        remove(self._folder_of(_CALLBACKS, DataSplit.ALL, validation.results.epoch, validation.results.step))
 
     def _deliver(self, validation: _Validation) -> None:
         """Record and track what is new in the results."""
@@ -320,8 +326,7 @@ class Validating:
         if others is None:
             others = validation.others[split] = self._round_of(_CALLBACKS, split, results.epoch, results.step)
             others.begin()
-        others.left.append(artifact)
-        others.take(artifact, Outcome(), stored)
+        others.note(artifact, Outcome(), stored)
 
     def _note_failure(self, what: str, round: Round, artifact: Artifact, outcome: Outcome) -> None:
         message = f"{what} could not be computed: {outcome.error}."
