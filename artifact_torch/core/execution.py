@@ -32,12 +32,14 @@ def execute_plan(plan: ValidationPlan, inputs: Mapping[str, Data], folder: Path)
     """
     computation = plan.recipe().build()
     prepared = computation.prepare(inputs)
-    artifacts = Artifacts()
+    artifacts, told = Artifacts(), set[str]()
     for number, artifact in enumerate(plan.artifacts):
         place = folder / str(number)
         outcome = attempt(computation, artifact, prepared, place, dpi=plan.dpi)
         for warning in outcome.warnings:
-            logger.warning("The %s: %s", artifact, warning)
+            if warning not in told:  # it may be so for other artifacts too
+                told.add(warning)
+                logger.warning("The %s: %s", artifact, warning)
         if outcome.error:
             logger.warning("The %s cannot be computed (%s), and is left out.", artifact, outcome.error)
         else:

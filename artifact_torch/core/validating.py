@@ -91,7 +91,7 @@ class Validating:
         self._under_way: list[_Validation] = []
         self._to_take_up: list[JsonDict] = []
         self._failed: dict[str, str] = {}
-        self._told: set[tuple[DataSplit, Artifact, str]] = set()
+        self._told: set[tuple[DataSplit, str]] = set()
         self._told_to_wait = False
         self.seconds_waited = 0.0
 
@@ -265,8 +265,8 @@ class Validating:
             return
         what = f"The {artifact} of {round.split} after epoch {round.epoch}, step {round.step}"
         for warning in outcome.warnings:
-            if (round.split, artifact, warning) not in self._told:  # it may be so in every round
-                self._told.add((round.split, artifact, warning))
+            if (round.split, warning) not in self._told:  # it may be so for other artifacts, and in every round
+                self._told.add((round.split, warning))
                 logger.warning("%s: %s", what, warning)
         if outcome.error:
             self._note_failure(what, round, artifact, outcome)
