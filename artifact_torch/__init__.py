@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from artifact_torch.core.options import OptionPath as OptionPath
     from artifact_torch.core.options import Options as Options
     from artifact_torch.core.options import TrainingSettings as TrainingSettings
+    from artifact_torch.core.options import ValidationOptions as ValidationOptions
     from artifact_torch.core.period import Period as Period
     from artifact_torch.core.plan import ValidationPlan as ValidationPlan
     from artifact_torch.core.results import Artifacts as Artifacts
@@ -147,6 +148,7 @@ __getattr__, __dir__ = lazy_attributes(
         "UsageError": "artifact_torch.errors",
         "ValidationError": "artifact_torch.errors",
         "ValidationHistory": "artifact_torch.core.validation_history",
+        "ValidationOptions": "artifact_torch.core.options",
         "ValidationPlan": "artifact_torch.core.plan",
         "ValidationResults": "artifact_torch.core.results",
         "ValidationRoutine": "artifact_torch.core.validation",

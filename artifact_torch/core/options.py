@@ -13,11 +13,13 @@ from torch.optim import Optimizer
 
 from artifact_torch.core.optimization import OptimizationOptions, SchedulerInterval
 from artifact_torch.core.optimizer import OptimizerName, make_optimizer
+from artifact_torch.core.period import Period
 from artifact_torch.core.schedule import SchedulerFactory, schedule_of
+from artifact_torch.errors import UsageError
 from artifact_torch.plugin.ledger import DEFAULT_TIME_SHARE
 from artifact_torch.plugin.selection import PluginSelection
 
-__all__ = ["OptionPath", "Options", "PluginOptions", "TrainingOptions", "TrainingSettings"]
+__all__ = ["OptionPath", "Options", "PluginOptions", "TrainingOptions", "TrainingSettings", "ValidationOptions"]
 
 
 ScheduleName = Literal["one_cycle", "plateau", "constant"]
@@ -155,6 +157,33 @@ class TrainingOptions(Options):
         """These options, with ``defaults`` where they leave the choice open."""
         chosen = {name: value for name, value in self if name != "standard_callbacks" and value is not None}
         return dataclasses.replace(defaults, **chosen)
+
+
+def _checked_period(given: int | str | None) -> int | str | None:
+    if given is not None:
+        try:
+            Period.of(given)
+        except UsageError as error:
+            raise ValueError(str(error).rstrip(".")) from error
+    return given
+
+
+class ValidationOptions(Options):
+    """What the section ``[validation]`` holds whatever the artifact group; a group adds its artifacts.
+
+    Attributes:
+        period: validate every so many epochs, or every ``"200 steps"``; the group chooses if left out.
+        max_rows: how many rows of each split to judge, at most.
+        mode: where artifacts are computed: in the ``background``, ``inline``, or ``auto``, whichever suits the machine.
+        workers: how many processes compute artifacts in the background.
+        artifact_seconds: how long one artifact may take in the background.
+    """
+
+    period: Annotated[int | str | None, AfterValidator(_checked_period)] = None
+    max_rows: int = Field(default=10_000, ge=2)
+    mode: Literal["auto", "background", "inline"] = "auto"
+    workers: int = Field(default=1, ge=1)
+    artifact_seconds: float = Field(default=600.0, gt=0)
 
 
 class PluginOptions(Options):

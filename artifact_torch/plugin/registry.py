@@ -6,11 +6,14 @@ A component is imported when it is chosen, never before.
 from __future__ import annotations
 
 import difflib
+import logging
 
 from artifact_torch.errors import PluginError
 from artifact_torch.plugin.discovery import GROUPS, SINGULAR, PluginEntry, discover
 from artifact_torch.plugin.loading import load_entry
 from artifact_torch.plugin.selection import PluginSelection
+
+logger = logging.getLogger("artifact_torch")
 
 
 class Registry:
@@ -57,6 +60,16 @@ class Registry:
                 import fails.
         """
         return load_entry(self._find(kind, name, None))
+
+    def import_all(self, kind: str, selection: PluginSelection | None = None) -> None:
+        """Import everything of a kind that is not switched off; what cannot be imported is a warning."""
+        selection = selection or PluginSelection()
+        for entry in discover(kind):
+            if not selection.disabled(entry):
+                try:
+                    load_entry(entry)
+                except PluginError as error:
+                    logger.warning("%s", error)
 
     def load_class(self, entry: PluginEntry) -> type:
         """Import a component that was found already, and hold it against the contract of its kind.

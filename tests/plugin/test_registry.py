@@ -128,3 +128,15 @@ def test_a_class_that_its_package_exports_is_found_by_its_entry_point(install):
     )
     own = Registry()
     assert own.name_of("stoppers", own.get("stoppers", "acme")) == "acme"
+
+
+def test_all_of_a_kind_are_imported_and_a_broken_one_is_a_warning(install, caplog, monkeypatch):
+    group = "artifact_torch.artifacts"
+    install("acme-broken", {group: {"a": "acme_broken"}}, acme_broken="import no_such_thing")
+    install("acme-good", {group: {"b": "acme_good"}}, acme_good="")
+    install("acme-off", {group: {"c": "acme_off"}}, acme_off="")
+    monkeypatch.setenv("ARTIFACT_TORCH_DISABLE", "acme-off")
+    registry.import_all("artifacts")
+    assert "acme_good" in sys.modules
+    assert "acme_off" not in sys.modules
+    assert "No module named 'no_such_thing'" in caplog.text

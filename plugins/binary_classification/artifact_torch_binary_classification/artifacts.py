@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -15,17 +14,12 @@ from artifact_torch import (
     ArtifactKind,
     ConfigError,
     Options,
-    PluginError,
-    PluginSelection,
     UsageError,
     registry,
 )
-from artifact_torch.plugin.discovery import discover
 from artifact_torch_binary_classification.labels import Classes
 
 __all__ = ["ChosenArtifacts", "ClassificationArtifacts", "choose"]
-
-logger = logging.getLogger("artifact_torch")
 
 _ALL = "all"
 
@@ -100,7 +94,7 @@ def choose(options: ClassificationArtifacts, classes: Classes) -> ChosenArtifact
     # Here, because it takes seconds to import artifact-core.
     from artifact_torch_binary_classification.toolkit import artifact_of, class_specification, own_module_of
 
-    _load_installed_artifacts()
+    registry.import_all("artifacts")
     specification = class_specification(classes)
     artifacts = [Artifact(kind, name) for kind in ArtifactKind for name in _expanded(kind, options.names(kind))]
     names = [artifact.name for artifact in artifacts]
@@ -130,14 +124,3 @@ def _expanded(kind: ArtifactKind, names: Iterable[str]) -> list[str]:
     for name in names:
         every |= dict.fromkeys(names_of(kind) if name == _ALL else [name])
     return list(every)
-
-
-def _load_installed_artifacts() -> None:
-    selection = PluginSelection()
-    for entry in discover("artifacts"):
-        if selection.disabled(entry):
-            continue
-        try:
-            registry.load("artifacts", entry.qualified_name)
-        except PluginError as error:
-            logger.warning("%s", error)

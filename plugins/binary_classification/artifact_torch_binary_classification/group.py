@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import cast
 
 from artifact_torch_table_comparison import read_csv
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from artifact_torch import (
     ArtifactGroup,
@@ -19,11 +19,11 @@ from artifact_torch import (
     Model,
     OptionPath,
     Options,
-    Period,
     Trainer,
     TrainerParts,
     TrainingSettings,
     UsageError,
+    ValidationOptions,
     execute_plan,
 )
 from artifact_torch_binary_classification.artifacts import ClassificationArtifacts, choose
@@ -61,31 +61,8 @@ class ClassificationData(Options):
     train_share: float = Field(default=0.8, gt=0, le=1)
 
 
-def _period(given: int | str | None) -> int | str | None:
-    if given is not None:
-        try:
-            Period.of(given)
-        except UsageError as error:
-            raise ValueError(str(error).rstrip(".")) from error
-    return given
-
-
-class ClassificationValidation(ClassificationArtifacts):
-    """The section ``[validation]``: the artifacts to compute, see ``ClassificationArtifacts``, and
-
-    Attributes:
-        period: judge every so many epochs, or every ``"200 steps"``; five times over the training if left out.
-        max_rows: how many rows of each split to judge, at most.
-        mode: where artifacts are computed: in the ``background``, ``inline``, or ``auto``, whichever suits the machine.
-        workers: how many processes compute artifacts in the background.
-        artifact_seconds: how long one artifact may take in the background.
-    """
-
-    period: Annotated[int | str | None, AfterValidator(_period)] = None
-    max_rows: int = Field(default=10_000, ge=2)
-    mode: Literal["auto", "background", "inline"] = "auto"
-    workers: int = Field(default=1, ge=1)
-    artifact_seconds: float = Field(default=600.0, gt=0)
+class ClassificationValidation(ClassificationArtifacts, ValidationOptions):
+    """The section ``[validation]``; its period is such that validation is due five times over the training."""
 
 
 class PredictionFiles(Options):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, cast, get_type_hints
@@ -34,7 +33,7 @@ from artifact_core.table_comparison.spi import (
 )
 from pydantic import TypeAdapter, ValidationError
 
-from artifact_torch import Artifact, ArtifactKind, ConfigError, UsageError
+from artifact_torch import Artifact, ArtifactKind, ConfigError, UsageError, registry
 
 __all__ = [
     "ALL",
@@ -47,7 +46,6 @@ __all__ = [
     "modules_of",
 ]
 
-logger = logging.getLogger("artifact_torch")
 
 ALL = "all"
 """Stands for every artifact of a kind that takes seconds at most."""
@@ -87,17 +85,7 @@ _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 
 def load_installed_artifacts() -> None:
     """Import the modules of artifacts that are installed; one that cannot be imported is warned about."""
-    from artifact_torch import PluginError, PluginSelection, registry
-    from artifact_torch.plugin.discovery import discover
-
-    selection = PluginSelection()
-    for entry in discover("artifacts"):
-        if selection.disabled(entry):
-            continue
-        try:
-            registry.load("artifacts", entry.qualified_name)
-        except PluginError as error:
-            logger.warning("%s", error)
+    registry.import_all("artifacts")
 
 
 def known_names(kind: ArtifactKind) -> list[str]:

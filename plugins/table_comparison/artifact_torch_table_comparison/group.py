@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, cast
 
 import numpy as np
 import torch
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
 from artifact_torch import (
     ArtifactGroup,
@@ -19,11 +19,10 @@ from artifact_torch import (
     Model,
     OptionPath,
     Options,
-    Period,
     Trainer,
     TrainerParts,
     TrainingSettings,
-    UsageError,
+    ValidationOptions,
     execute_plan,
 )
 from artifact_torch_table_comparison.artifacts import ComparisonArtifacts
@@ -52,31 +51,8 @@ class TableData(Options):
     train_share: float = Field(default=0.8, gt=0, le=1)
 
 
-def _period(given: int | str | None) -> int | str | None:
-    if given is not None:
-        try:
-            Period.of(given)
-        except UsageError as error:
-            raise ValueError(str(error).rstrip(".")) from error
-    return given
-
-
-class TableValidation(ComparisonArtifacts):
-    """The section ``[validation]``: the artifacts to compute, see ``ComparisonArtifacts``, and
-
-    Attributes:
-        period: compare every so many epochs, or every ``"200 steps"``; three times over the training if left out.
-        max_rows: how many rows of each table to compare, at most.
-        mode: where artifacts are computed: in the ``background``, ``inline``, or ``auto``, whichever suits the machine.
-        workers: how many processes compute artifacts in the background.
-        artifact_seconds: how long one artifact may take in the background.
-    """
-
-    period: Annotated[int | str | None, AfterValidator(_period)] = None
-    max_rows: int = Field(default=10_000, ge=2)
-    mode: Literal["auto", "background", "inline"] = "auto"
-    workers: int = Field(default=1, ge=1)
-    artifact_seconds: float = Field(default=600.0, gt=0)
+class TableValidation(ComparisonArtifacts, ValidationOptions):
+    """The section ``[validation]``; its period is such that validation is due three times over the training."""
 
 
 def _listed(given: object) -> object:
