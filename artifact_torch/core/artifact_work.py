@@ -22,6 +22,8 @@ from artifact_torch.errors import UsageError
 
 __all__ = ["ArtifactWork", "BackgroundWork", "Finished", "InlineWork", "WorkMode", "is_background"]
 
+_WORTH_A_PROCESS = 6  # artifacts: to start one takes seconds
+
 WorkMode: TypeAlias = Literal["auto", "background", "inline"]
 
 
@@ -59,6 +61,10 @@ class ArtifactWork(ABC):
         """What was finished since the last call; waits up to ``timeout`` seconds for the first of it."""
 
     @abstractmethod
+    def hurry(self) -> None:
+        """Take the cores that training has left: all that is to be done now is to finish."""
+
+    @abstractmethod
     def close(self) -> None:
         """Stop, whatever is left."""
 
@@ -91,6 +97,9 @@ class InlineWork(ArtifactWork):
         self._finished.clear()
         return done
 
+    def hurry(self) -> None:
+        pass
+
     def close(self) -> None:
         self._computations.clear()
 
@@ -109,6 +118,7 @@ class BackgroundWork(ArtifactWork):
     def __init__(self, folder: Path, *, workers: int, seconds: float) -> None:
         self._folder = folder
         self._pool = WorkerPool(workers, seconds=seconds, log=folder / "workers.log")
+        self._spare = max(0, _cores() - workers)
         self._recipes: dict[int, dict[str, Any]] = {}
         self._tasks: dict[int, tuple[Round, Artifact]] = {}
 
@@ -137,6 +147,11 @@ class BackgroundWork(ArtifactWork):
             task = Task(0 if artifact.kind.is_score else 1, request)
             self._tasks[task.number] = round, artifact
             self._pool.submit(task)
+
+    def hurry(self) -> None:
+        more = min(self._spare, len(self._tasks) // _WORTH_A_PROCESS)
+        self._spare = 0
+        self._pool.add(more, [{"recipe": recipe} for recipe in self._recipes.values()])
 
     def finished(self, timeout: float = 0.0) -> list[Finished]:
         done: list[Finished] = []

@@ -497,7 +497,7 @@ class Trainer(Generic[InputT, OutputT]):
         self.stop_reason = reason
         self._saving.check_finite()
         self.track_file("model", self.model.save(self.run.model_path))
-        self.validating.wait()
+        self.validating.wait(last=True)
         self._count_seconds()
         if self._signals.received is not None:
             self._save_and_stop(self._signals.received)

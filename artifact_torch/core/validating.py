@@ -183,8 +183,10 @@ class Validating:
             while validation in self._under_way and (self._is_edited or validation.has_scores_left):
                 self._wait("for scores")
 
-    def wait(self) -> None:
-        """Wait until everything is there, or a signal asks training to end."""
+    def wait(self, *, last: bool = False) -> None:
+        """Wait until everything is there, or a signal asks training to end; ``last`` if there is nothing else to do."""
+        if last and self._work is not None and self._under_way:
+            self._work.hurry()
         while self._under_way and not self._trainer.is_interrupted:
             self._wait("for the last artifacts", tell=False)
 

@@ -53,7 +53,7 @@ class ValidationRoutine:
             before training goes on; ``"auto"`` is what the environment variable ``ARTIFACT_TORCH_VALIDATION`` says, or
             else ``"background"`` where there is more than one core. Scores are the same in all of them, and so is
             everything that depends on scores.
-        workers: how many processes there are in the background.
+        workers: how many processes there are in the background; for what is left at the end, free cores get more.
         artifact_seconds: how long one artifact may take in the background.
         rounds_in_flight: of each plan, how many rounds may be unfinished before training waits.
 

@@ -70,7 +70,11 @@ class WorkerPool:
 
     def start(self, requests: list[Mapping[str, Any]]) -> None:
         """Start the processes, which answer these requests first; nobody waits for their answers."""
-        for number in range(self._workers):
+        self.add(self._workers, requests)
+
+    def add(self, workers: int, requests: list[Mapping[str, Any]]) -> None:
+        """Start more processes; see ``start``."""
+        for number in range(len(self._threads), len(self._threads) + workers):
             process = _Process(self._log)
             self._processes.append(process)
             thread = threading.Thread(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -30,7 +31,11 @@ def end_of(folder, mode, seed):
 
 
 def children_of(pid):
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    found = []
+    for thread in Path(f"/proc/{pid}/task").iterdir():  # a process is the child of the thread that has started it
+        with contextlib.suppress(OSError):  # the thread has ended
+            found += [int(each) for each in (thread / "children").read_text().split()]
+    return found
 
 
 def is_running(pid):
@@ -49,6 +54,7 @@ def killed_and_resumed(folder, seed, epoch, delay):
         if int(line) == epoch:
             break
     workers = children_of(process.pid)
+    assert workers
     time.sleep(delay)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()

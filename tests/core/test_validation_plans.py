@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -324,3 +325,27 @@ def test_validation_leaves_no_trace_in_what_is_trained(validated, judging, mode)
         trainer.train()
         weights.append(np.concatenate([p.detach().flatten().numpy() for p in trainer.model.parameters()]))
     assert np.array_equal(*weights)
+
+
+def test_what_is_left_at_the_end_gets_the_cores_that_are_free(validated, judging, monkeypatch):
+    monkeypatch.setattr("artifact_torch.core.artifact_work._cores", lambda: 2)
+    workers = []
+
+    class Look(Callback):
+        @hookimpl
+        def on_artifacts_awaited(self, trainer):
+            workers.append(len(children_of(os.getpid())))
+
+    plan = judging.JudgingPlan([Artifact(judging.ARRAY, f"{n}") for n in range(11)] + judging.scores("slow"))
+    trainer = validated(plan, epochs=1, callbacks=[Look()])
+    trainer.train()
+    assert max(workers) == 2
+    assert len(trainer.validation_results.arrays) == 11
+
+
+def children_of(process):
+    found = []
+    for thread in Path(f"/proc/{process}/task").iterdir():  # a process is the child of the thread that has started it
+        with contextlib.suppress(OSError):  # the thread has ended
+            found += list((thread / "children").read_text().split())
+    return found
