@@ -75,11 +75,9 @@ class WorkerPool:
     def add(self, workers: int, requests: list[Mapping[str, Any]]) -> None:
         """Start more processes; see ``start``."""
         for number in range(len(self._threads), len(self._threads) + workers):
-            process = _Process(self._log)
+            process = _Process(self._log, requests)
             self._processes.append(process)
-            thread = threading.Thread(
-                target=self._serve, args=[process, requests], name=f"artifacts-{number}", daemon=True
-            )
+            thread = threading.Thread(target=self._serve, args=[process], name=f"artifacts-{number}", daemon=True)
             self._threads.append(thread)
             thread.start()
 
@@ -114,9 +112,8 @@ class WorkerPool:
         """The numbers of the processes that run."""
         return [each.number for each in self._processes if each.number is not None]
 
-    def _serve(self, process: _Process, first: list[Mapping[str, Any]]) -> None:
-        for request in first:
-            process.ask(request, self._seconds)
+    def _serve(self, process: _Process) -> None:
+        process.ask({}, self._seconds)
         while (task := self._tasks.get()[2]) is not None:
             outcome = process.ask(task.request, self._seconds)
             if process.ended:
@@ -130,10 +127,11 @@ class WorkerPool:
 
 
 class _Process:
-    """One process, started when it is needed."""
+    """One process, started when it is needed; whenever it is, it is asked the first requests before others."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, first: list[Mapping[str, Any]]) -> None:
         self._log = log
+        self._first = first
         self._process: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
         self.ended = False
@@ -148,9 +146,9 @@ class _Process:
             process, fresh = self._running()
         except OSError as error:
             return Outcome(error=f"no process can be started for it ({error})")
-        if fresh:  # the time that starting takes is not the artifact's
-            started = self._answer(process, {}, _START_SECONDS)
-            if started.error:
+        for ready in [{}, *self._first] if fresh else []:  # the time that getting ready takes is not the artifact's
+            started = self._answer(process, ready, _START_SECONDS)
+            if self._process is None:
                 return started
         return self._answer(process, request, seconds)
 

@@ -183,7 +183,7 @@ def contract_tests(
         try:
             run_check(entry, check, parameters=given.get(entry.name), time_budget=time_budget)
         except NotJudged as error:
-            pytest.skip(str(error))
+            pytest.skip(str(error))  # the author is told what to give, so that it can be judged
         except ContractError as error:
             if error.__cause__ is None or isinstance(error.__cause__, ArtifactTorchError):
                 pytest.fail(str(error), pytrace=False)  # the sentence says it all

@@ -50,7 +50,7 @@ Example::
 
 def specification(docstring, first_result=False, return_type="str | None"):
     def on_something(self, first, second):
-        raise NotImplementedError
+        raise NotImplementedError  # a specification is read, and never called
 
     on_something.__doc__ = docstring
     on_something.__annotations__ = {"first": "Tensor", "second": "float", "return": return_type}
