@@ -26,12 +26,17 @@ if TYPE_CHECKING:
     from artifact_torch.core.batch_size import find_batch_size as find_batch_size
     from artifact_torch.core.callback import ArrayCallback as ArrayCallback
     from artifact_torch.core.callback import ArrayCollectionCallback as ArrayCollectionCallback
+    from artifact_torch.core.callback import BatchCallback as BatchCallback
     from artifact_torch.core.callback import Callback as Callback
+    from artifact_torch.core.callback import EpochCallback as EpochCallback
     from artifact_torch.core.callback import LoaderCallback as LoaderCallback
     from artifact_torch.core.callback import PlotCallback as PlotCallback
     from artifact_torch.core.callback import PlotCollectionCallback as PlotCollectionCallback
     from artifact_torch.core.callback import ScoreCallback as ScoreCallback
     from artifact_torch.core.callback import ScoreCollectionCallback as ScoreCollectionCallback
+    from artifact_torch.core.callback import TrackedResult as TrackedResult
+    from artifact_torch.core.callback import TrackingCallback as TrackingCallback
+    from artifact_torch.core.callback import ValidationCallback as ValidationCallback
     from artifact_torch.core.checkpoint import Retention as Retention
     from artifact_torch.core.components import TrainerOptions as TrainerOptions
     from artifact_torch.core.computation import Computation as Computation
@@ -51,19 +56,23 @@ if TYPE_CHECKING:
     from artifact_torch.core.model import ModelInput as ModelInput
     from artifact_torch.core.model import ModelOutput as ModelOutput
     from artifact_torch.core.model import load_model as load_model
+    from artifact_torch.core.model_tracker import ModelTracker as ModelTracker
+    from artifact_torch.core.observer import ActivationObserver as ActivationObserver
+    from artifact_torch.core.observer import BatchObserver as BatchObserver
+    from artifact_torch.core.observer import GradientObserver as GradientObserver
     from artifact_torch.core.optimizer import adam as adam
     from artifact_torch.core.optimizer import make_optimizer as make_optimizer
     from artifact_torch.core.options import OptionPath as OptionPath
     from artifact_torch.core.options import Options as Options
     from artifact_torch.core.options import TrainingSettings as TrainingSettings
     from artifact_torch.core.options import ValidationOptions as ValidationOptions
-    from artifact_torch.core.period import Period as Period
     from artifact_torch.core.plan import ValidationPlan as ValidationPlan
     from artifact_torch.core.results import Artifacts as Artifacts
     from artifact_torch.core.results import ValidationResults as ValidationResults
     from artifact_torch.core.run import RunDirectory as RunDirectory
     from artifact_torch.core.split import DataSplit as DataSplit
     from artifact_torch.core.stopper import EarlyStopper as EarlyStopper
+    from artifact_torch.core.stopper import StepStopper as StepStopper
     from artifact_torch.core.summary import summarize as summarize
     from artifact_torch.core.tracker import Tracker as Tracker
     from artifact_torch.core.trainer import Trainer as Trainer
@@ -85,12 +94,14 @@ if TYPE_CHECKING:
     from artifact_torch.experiment import prepare_experiment as prepare_experiment
     from artifact_torch.experiment import run_experiment as run_experiment
     from artifact_torch.plugin.markers import hookimpl as hookimpl
+    from artifact_torch.plugin.period import Period as Period
     from artifact_torch.plugin.registry import registry as registry
     from artifact_torch.plugin.selection import PluginSelection as PluginSelection
 
 __getattr__, __dir__ = lazy_attributes(
     __name__,
     {
+        "ActivationObserver": "artifact_torch.core.observer",
         "ArrayCallback": "artifact_torch.core.callback",
         "ArrayCollectionCallback": "artifact_torch.core.callback",
         "Artifact": "artifact_torch.core.artifacts",
@@ -99,7 +110,9 @@ __getattr__, __dir__ = lazy_attributes(
         "ArtifactTorchError": "artifact_torch.errors",
         "ArtifactWarning": "artifact_torch.core.artifacts",
         "Artifacts": "artifact_torch.core.results",
+        "BatchCallback": "artifact_torch.core.callback",
         "BatchLoader": "artifact_torch.core.data",
+        "BatchObserver": "artifact_torch.core.observer",
         "Callback": "artifact_torch.core.callback",
         "CheckpointError": "artifact_torch.errors",
         "Computation": "artifact_torch.core.computation",
@@ -112,11 +125,13 @@ __getattr__, __dir__ = lazy_attributes(
         "Dataset": "artifact_torch.core.data",
         "DivergedError": "artifact_torch.errors",
         "EarlyStopper": "artifact_torch.core.stopper",
+        "EpochCallback": "artifact_torch.core.callback",
         "Experiment": "artifact_torch.experiment",
         "ExperimentConfig": "artifact_torch.config",
         "ExperimentResult": "artifact_torch.experiment",
         "GenerationParams": "artifact_torch.core.model",
         "GenerativeModel": "artifact_torch.core.model",
+        "GradientObserver": "artifact_torch.core.observer",
         "InMemoryDataLoader": "artifact_torch.core.in_memory",
         "Interrupted": "artifact_torch.core.interruption",
         "IterableDataset": "artifact_torch.core.data",
@@ -125,10 +140,11 @@ __getattr__, __dir__ = lazy_attributes(
         "Model": "artifact_torch.core.model",
         "ModelInput": "artifact_torch.core.model",
         "ModelOutput": "artifact_torch.core.model",
+        "ModelTracker": "artifact_torch.core.model_tracker",
         "OptionPath": "artifact_torch.core.options",
         "Options": "artifact_torch.core.options",
         "OutOfMemoryError": "artifact_torch.errors",
-        "Period": "artifact_torch.core.period",
+        "Period": "artifact_torch.plugin.period",
         "Plot": "artifact_torch.core.artifacts",
         "PlotCallback": "artifact_torch.core.callback",
         "PlotCollectionCallback": "artifact_torch.core.callback",
@@ -139,13 +155,17 @@ __getattr__, __dir__ = lazy_attributes(
         "RunDirectory": "artifact_torch.core.run",
         "ScoreCallback": "artifact_torch.core.callback",
         "ScoreCollectionCallback": "artifact_torch.core.callback",
+        "StepStopper": "artifact_torch.core.stopper",
+        "TrackedResult": "artifact_torch.core.callback",
         "Tracker": "artifact_torch.core.tracker",
+        "TrackingCallback": "artifact_torch.core.callback",
         "Trainer": "artifact_torch.core.trainer",
         "TrainerOptions": "artifact_torch.core.components",
         "TrainerParts": "artifact_torch.core.artifact_group",
         "TrainingResult": "artifact_torch.core.trainer",
         "TrainingSettings": "artifact_torch.core.options",
         "UsageError": "artifact_torch.errors",
+        "ValidationCallback": "artifact_torch.core.callback",
         "ValidationError": "artifact_torch.errors",
         "ValidationHistory": "artifact_torch.core.validation_history",
         "ValidationOptions": "artifact_torch.core.options",

@@ -58,6 +58,7 @@ class ExperimentConfig(Options):
     callbacks: dict[str, dict[str, Any]] = Field(default_factory=dict)
     stoppers: dict[str, dict[str, Any]] = Field(default_factory=dict)
     trackers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    model_tracker: dict[str, Any] | None = None
     plugins: PluginOptions = PluginOptions()
 
 

@@ -16,6 +16,8 @@ from artifact_torch.core.artifact_group import ArtifactGroup, TrainerParts
 from artifact_torch.core.callback import Callback
 from artifact_torch.core.components import built_component
 from artifact_torch.core.model import GenerationParams, Model, load_model
+from artifact_torch.core.model_tracker import ModelTracker
+from artifact_torch.core.options import Options
 from artifact_torch.core.random_state import seed_everything
 from artifact_torch.core.run import RunDirectory
 from artifact_torch.core.stopper import EarlyStopper
@@ -92,7 +94,8 @@ class Experiment:
         run = self.trainer.run
         run.update(warnings=list(self.warnings))
         trained = self.trainer.train()
-        conclusion = self.group.conclude(self.trainer, self.config.generation.num_samples)
+        with self.trainer.evaluating():
+            conclusion = self.group.conclude(self.trainer, self.config.generation.num_samples)
         samples = None if conclusion.samples is None else str(conclusion.samples.relative_to(run.path))
         scores = {name: json_number(score) for name, score in conclusion.scores.items()}
         run.update(scores=scores, samples=samples)
@@ -153,6 +156,10 @@ def prepare_experiment(
         stoppers=config.stoppers,
         trackers=config.trackers,
     )
+    model_tracker = None
+    if config.model_tracker is not None:
+        given = validated_parameters(ModelTracker, config.model_tracker, source=source, section="model_tracker")
+        model_tracker = ModelTracker(**given)
     warnings = tuple(group.load())
     for warning in warnings:
         logger.warning(warning)
@@ -176,6 +183,7 @@ def prepare_experiment(
         callbacks=cast("list[Callback]", components["callbacks"]),
         stoppers=cast("list[EarlyStopper]", components["stoppers"]),
         trackers=cast("list[Tracker]", components["trackers"]),
+        model_tracker=model_tracker,
         plugins=selection,
         plugin_time_share=config.plugins.time_share,
     )
@@ -274,6 +282,12 @@ def _callback_sections(config: ExperimentConfig, selection: PluginSelection) -> 
     return sections
 
 
+class _Place(Options):
+    """What the section of any component may say of its place among the others."""
+
+    priority: int | None = None
+
+
 def _components(
     selection: PluginSelection, source: str, **sections: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, list[object]]:
@@ -287,11 +301,19 @@ def _components(
             except PluginError as error:
                 broken.append(str(error))
                 continue
-            checked = validated_parameters(component, parameters, source=source, section=f"{kind}.{name}")
+            section = f"{kind}.{name}"
+            place = {key: value for key, value in parameters.items() if key == "priority"}  # every component has one
+            others = {key: value for key, value in parameters.items() if key not in place}
+            checked = validated_parameters(component, others, source=source, section=section)
+            place = validated_options(_Place, place, source=source, section=section)
             try:
-                components[kind].append(built_component(kind, name, component, checked))
+                built = built_component(kind, name, component, checked)
             except PluginError as error:
                 broken.append(str(error))
+                continue
+            if place.priority is not None:
+                built.priority = place.priority  # type: ignore[attr-defined]
+            components[kind].append(built)
     if broken:
         raise PluginError("\n".join(broken))
     return components

@@ -88,4 +88,5 @@ def _print(explanation: Explanation, config: Path) -> None:
 def _row(number: int, each: Implementation) -> tuple[str, ...]:
     source = "the core" if each.source == "core" else f"{each.distribution or 'no distribution'} {each.version or ''}"
     chosen = "" if each.source == "core" else each.source
-    return (f"{number}.", each.plugin, source.rstrip(), chosen, _POSITIONS[each.position])
+    place = ", ".join(filter(None, (_POSITIONS[each.position], f"priority {each.priority}" if each.priority else "")))
+    return (f"{number}.", each.plugin, source.rstrip(), chosen, place)

@@ -13,6 +13,7 @@ from typing_extensions import TypeVar
 from artifact_torch.core.callback import Callback
 from artifact_torch.core.components import TrainerOptions
 from artifact_torch.core.model import GenerationParams, Model
+from artifact_torch.core.model_tracker import ModelTracker
 from artifact_torch.core.options import Options, TrainingSettings
 from artifact_torch.core.run import RunDirectory
 from artifact_torch.core.stopper import EarlyStopper
@@ -40,6 +41,7 @@ class TrainerParts:
     callbacks: Sequence[Callback]
     stoppers: Sequence[EarlyStopper]
     trackers: Sequence[Tracker] = ()
+    model_tracker: ModelTracker | None = None
     plugins: PluginSelection | None = None
     plugin_time_share: float = DEFAULT_TIME_SHARE
 
@@ -50,6 +52,7 @@ class TrainerParts:
             "callbacks": self.callbacks,
             "stoppers": self.stoppers,
             "trackers": self.trackers,
+            "model_tracker": self.model_tracker,
             "run": self.run,
             "params": self.params,
             "plugins": self.plugins,

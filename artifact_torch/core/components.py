@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from artifact_torch.core.callback import Callback
+from artifact_torch.core.model_tracker import ModelTracker
 from artifact_torch.core.run import RunDirectory
 from artifact_torch.core.stopper import EarlyStopper
 from artifact_torch.core.tracker import Tracker
@@ -28,6 +29,7 @@ class TrainerOptions(TypedDict, total=False):
     callbacks: Sequence[Callback | str]
     stoppers: Sequence[EarlyStopper | str]
     trackers: Sequence[Tracker | str]
+    model_tracker: ModelTracker | None
     run: RunDirectory | None
     params: Mapping[str, Any] | None
     plugins: PluginSelection | None

@@ -68,7 +68,7 @@ def _teardown(trainer: Trainer) -> Generator[None]:
 
 
 def _close_record(trainer: Trainer, reason: str, error: BaseException | None) -> None:
-    status = "finished"
+    status = "stopped" if trainer.state.batch_in_epoch else "finished"  # within an epoch: it can go on
     if error is not None:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
     counters = {"epochs": trainer.state.epochs_completed, "steps": trainer.state.step}

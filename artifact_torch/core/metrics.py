@@ -47,6 +47,10 @@ class MetricHistory:
         column = self._epochs.columns.get(name)
         return {} if column is None else dict(zip(column.numbers, column.values, strict=True))
 
+    def of_step(self, step: int) -> dict[str, float]:
+        """The numbers of one step by name; empty if none were recorded."""
+        return self._steps.row(step)
+
     def of_epoch(self, epoch: int) -> dict[str, float]:
         """The numbers of one epoch by name; empty if none were recorded."""
         return self._epochs.row(epoch)

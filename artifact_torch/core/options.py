@@ -13,10 +13,10 @@ from torch.optim import Optimizer
 
 from artifact_torch.core.optimization import OptimizationOptions, SchedulerInterval
 from artifact_torch.core.optimizer import OptimizerName, make_optimizer
-from artifact_torch.core.period import Period
 from artifact_torch.core.schedule import SchedulerFactory, schedule_of
 from artifact_torch.errors import UsageError
 from artifact_torch.plugin.ledger import DEFAULT_TIME_SHARE
+from artifact_torch.plugin.period import Period
 from artifact_torch.plugin.selection import PluginSelection
 
 __all__ = ["OptionPath", "Options", "PluginOptions", "TrainingOptions", "TrainingSettings", "ValidationOptions"]
@@ -162,7 +162,7 @@ class TrainingOptions(Options):
 def _checked_period(given: int | str | None) -> int | str | None:
     if given is not None:
         try:
-            Period.of(given)
+            Period.of_training(given)
         except UsageError as error:
             raise ValueError(str(error).rstrip(".")) from error
     return given

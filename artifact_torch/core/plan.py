@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from artifact_torch.core.artifacts import Artifact
 from artifact_torch.core.computation import Recipe
 from artifact_torch.core.exchange import Data
-from artifact_torch.core.period import Period
 from artifact_torch.core.split import DataSplit
 from artifact_torch.errors import UsageError
+from artifact_torch.plugin.period import Period
 
 if TYPE_CHECKING:
     from artifact_torch.core.trainer import Trainer
@@ -59,7 +59,7 @@ class ValidationPlan(ABC):
         self.name = name
         self.split = DataSplit(split)
         self.artifacts = tuple(artifacts)
-        self.period = None if period is None else Period.of(period)
+        self.period = None if period is None else Period.of_training(period)
         self.dpi = dpi
         self.rows = rows
         self.seed = seed

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
-from artifact_torch.core.data import DataSplit
+from artifact_torch.core.artifacts import Artifact
 from artifact_torch.core.metrics import MetricHistory, merge_metrics
+from artifact_torch.core.results import ValidationResults, draw_figures, score_names, track
+from artifact_torch.core.split import DataSplit
 from artifact_torch.core.state import TrainingState
+from artifact_torch.core.temporary import remove, temporary_path
+from artifact_torch.errors import PluginError
 from artifact_torch.plugin.hooks import Answer, Hooks
 from artifact_torch.plugin.specs import TrackingHooks
 
@@ -36,6 +42,27 @@ class Recorder:
         values = {"loss": loss, **self.merged([_answer("log_batch_metrics", others)], "log_batch_metrics")}
         self._metrics.record_step(self._state.step, values)
         self._track({f"batch/{name}": value for name, value in values.items()})
+
+    def artifact(self, artifact: Artifact, value: Any, split: DataSplit, run: Path) -> None:
+        """Record an artifact of the step that was just made; see ``Trainer.track``."""
+        state, name = self._state, f"batch/{artifact.name}"
+        scores = {key.partition("/")[2]: number for key, number in score_names(split, artifact, value).items()}
+        recorded = self._metrics.of_step(state.step)
+        if shared := sorted(recorded.keys() & scores.keys()):
+            raise PluginError(
+                f"There is a number named {shared[0]!r} for step {state.step} already: give one of them another name."
+            )
+        if scores:
+            self._metrics.record_step(state.step, {key: float(number) for key, number in scores.items()})
+        results = ValidationResults(epoch=state.epoch, step=state.step)
+        results.of_split(split).add(Artifact(artifact.kind, name), value)
+        drawings = temporary_path(run / "drawings")  # made only if there is a figure to draw
+        try:
+            draw_figures(results, drawings)
+            drawn = results.of_split(split).of_kind(artifact.kind)[name]
+            track(self._hooks, Artifact(artifact.kind, name), drawn, split, epoch=state.epoch, step=state.step)
+        finally:
+            remove(drawings)
 
     def epoch_loss(self, loss: float) -> None:
         """Record the mean loss of the epoch."""

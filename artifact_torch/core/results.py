@@ -17,7 +17,9 @@ from artifact_torch.plugin.specs import TrackingHooks
 if TYPE_CHECKING:
     from artifact_torch.plugin.hooks import Hooks
 
-__all__ = ["Artifacts", "ValidationResults", "score_names", "track", "value_of"]
+__all__ = ["Artifacts", "ValidationResults", "draw_figures", "score_names", "track", "value_of"]
+
+_PLOT_DPI = 120
 
 
 @dataclass(slots=True)
@@ -121,3 +123,21 @@ def value_of(kind: ArtifactKind, stored: Any, folder: Path) -> Any:
         return {item: value_of(single, file, folder) for item, file in stored.items()}
     path = folder / stored
     return Plot(path) if kind is ArtifactKind.PLOT else np.load(path, allow_pickle=False)
+
+
+def draw_figures(results: ValidationResults, folder: Path) -> None:
+    """Put files in place of the figures that callbacks have drawn."""
+    count = 0
+
+    def drawn(value: Any) -> Plot:
+        nonlocal count
+        if isinstance(value, Plot):
+            return value
+        count += 1
+        folder.mkdir(parents=True, exist_ok=True)
+        return Plot.draw(value, folder / f"{count}.png", dpi=_PLOT_DPI)
+
+    for artifacts in results.splits.values():
+        artifacts.plots.update({name: drawn(value) for name, value in artifacts.plots.items()})
+        for name, collection in artifacts.plot_collections.items():
+            artifacts.plot_collections[name] = {item: drawn(value) for item, value in collection.items()}

@@ -8,16 +8,16 @@ of one plugin, hook and epoch add up), ``artifacts/<kind>/<name>/epoch-N-step-N-
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import math
 import os
-import platform
 import re
 import secrets
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -28,6 +28,15 @@ import numpy as np
 from artifact_torch.core.artifacts import Artifact, ArtifactKind, Plot
 from artifact_torch.core.checkpoint import CheckpointStore
 from artifact_torch.core.environment import describe_environment, source_revision
+from artifact_torch.core.record import (
+    RECORD_FORMAT,
+    checked_tags,
+    format_problem,
+    is_in_progress,
+    locked,
+    runs_root,
+    this_process,
+)
 from artifact_torch.core.storage import JsonDict, write_json
 from artifact_torch.core.temporary import sweep
 from artifact_torch.errors import DataError, UsageError
@@ -59,30 +68,34 @@ class RunDirectory:
         self._position: JsonDict | None = None
 
     @classmethod
-    def create(cls, experiment: str = "default", *, root: Path | str | None = None) -> Self:
+    def create(cls, experiment: str = "default", *, root: Path | str | None = None, tags: Iterable[str] = ()) -> Self:
         """Make the directory of a new run.
 
         Args:
             experiment: name of the experiment the run belongs to: letters, digits, ``.``, ``_`` and ``-``.
             root: where experiments are kept; by default ``$ARTIFACT_TORCH_HOME``, else ``runs`` in the working
                 directory.
+            tags: short texts to find the run by later.
 
         Raises:
-            UsageError: the name is not allowed, or the directory cannot be made.
+            UsageError: the name or a tag is not allowed, or the directory cannot be made.
         """
         if not _EXPERIMENT_NAME.fullmatch(experiment):
             raise UsageError(
                 f"{experiment!r} cannot name an experiment: use up to 100 letters, digits, '.', '_' and '-', "
                 "starting with a letter or a digit."
             )
+        tags = checked_tags(tags)
         started = datetime.now(UTC)
         run_id = f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         path = runs_root(root) / experiment / run_id
         record: JsonDict = {
+            "format": RECORD_FORMAT,
             "run_id": run_id,
             "experiment": experiment,
             "status": "created",
-            "created": started.isoformat(timespec="seconds"),
+            "created": started.isoformat(timespec="milliseconds"),
+            "tags": tags,
             "revision": source_revision(),
             "environment": describe_environment(),
         }
@@ -111,6 +124,8 @@ class RunDirectory:
                 f"{path} is not a run directory: it has no readable run.json. Give a folder of the form "
                 "runs/<experiment>/<run id>."
             ) from error
+        if problem := format_problem(record):
+            raise DataError(f"The run {path} cannot be read: {problem}.")
         sweep(path)
         return cls(path, cast("JsonDict", record))
 
@@ -126,8 +141,20 @@ class RunDirectory:
 
     def update(self, **fields: Any) -> None:
         """Set fields of ``run.json``, JSON values, and write it."""
-        self._record.update(fields)
-        write_json(self.path / "run.json", self._record)
+        self._change(lambda _: fields)
+
+    def tag(self, *tags: str) -> None:
+        """Add tags; another process may be training in the run.
+
+        Raises:
+            UsageError: a tag is not allowed.
+        """
+        given = checked_tags(tags)
+        self._change(lambda record: {"tags": checked_tags([*record.get("tags", []), *given])})
+
+    def untag(self, *tags: str) -> None:
+        """Take tags away; those that the run does not have are no matter."""
+        self._change(lambda record: {"tags": [tag for tag in record.get("tags", []) if tag not in tags]})
 
     def begin(self, plugins: Iterable[Mapping[str, Any]], *, seed: int, warnings: Iterable[str] = ()) -> None:
         """Mark the run as running and send the log of this process to ``log.txt`` too.
@@ -149,11 +176,17 @@ class RunDirectory:
         if self._position is not None:
             self._take_out(self._position)
             self._position = None
-        process = {"host": platform.node(), "pid": os.getpid()}
-        self.update(status="running", process=process, seed=seed, plugins=[dict(plugin) for plugin in plugins])
+        self.update(status="running", process=this_process(), seed=seed, plugins=[dict(plugin) for plugin in plugins])
 
     def finish(self, status: str, reason: str, error: BaseException | None = None, **fields: Any) -> None:
-        """Mark the run as ``finished``, ``failed`` or ``interrupted``, with the traceback of an error."""
+        """Mark the run as ended.
+
+        Args:
+            status: ``finished``, ``stopped`` (by a stopper, within an epoch), ``failed`` or ``interrupted``.
+            reason: why, in words.
+            error: what was raised; its traceback is recorded.
+            fields: what else to record.
+        """
         if error is not None:
             fields["traceback"] = "".join(traceback.format_exception(error))
         ended = datetime.now(UTC).isoformat(timespec="seconds")
@@ -169,16 +202,7 @@ class RunDirectory:
     @property
     def is_in_progress(self) -> bool:
         """Whether a process of this machine is training in it now; of another machine that is not known."""
-        process: JsonDict = self._record.get("process") or {}
-        if self._record.get("status") != "running" or process.get("host") != platform.node():
-            return False
-        try:
-            os.kill(int(process["pid"]), 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            pass
-        return True
+        return is_in_progress(self._record)
 
     def position(self) -> JsonDict:
         """How far the records that are appended to go, in bytes."""
@@ -271,6 +295,15 @@ class RunDirectory:
             return path()
         return {item: path(item) for item in value}
 
+    def _change(self, fields: Callable[[JsonDict], JsonDict]) -> None:
+        """Set fields of ``run.json`` as it stands there now: another process may have tagged the run."""
+        with locked(self.path):
+            with contextlib.suppress(OSError, ValueError):  # damaged meanwhile: it is written anew
+                found = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+                self._record = self._record if format_problem(found) else cast("JsonDict", found)
+            self._record |= fields(self._record)
+            write_json(self.path / "run.json", self._record)
+
     def _size_of(self, name: str) -> int:
         try:
             return (self.path / name).stat().st_size
@@ -286,11 +319,6 @@ class RunDirectory:
         suffix = ".png" if kind in (ArtifactKind.PLOT, ArtifactKind.PLOT_COLLECTION) else ".npy"
         folder = self.path / "artifacts" / kind / file_name(name)
         return folder / stem / f"{file_name(item)}{suffix}" if item else folder / f"{stem}{suffix}"
-
-
-def runs_root(root: Path | str | None = None) -> Path:
-    """Where experiments are kept: ``root``, else ``$ARTIFACT_TORCH_HOME``, else ``runs`` in the working directory."""
-    return Path(root or os.environ.get("ARTIFACT_TORCH_HOME") or "runs")
 
 
 def file_name(name: str) -> str:

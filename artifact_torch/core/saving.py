@@ -42,13 +42,17 @@ class Saving:
             capture(trainer), trainer.state.step, about=describe(trainer), keep=keep, background=background
         )
 
-    def save_at_last(self) -> None:
-        """Save because training is about to be interrupted; that it is not possible is a warning."""
+    def save_at_last(self, what: str) -> None:
+        """Save because training is about to end before its time; that it is not possible is a warning.
+
+        Args:
+            what: what has happened, the beginning of a sentence.
+        """
         self._settle()
         try:
-            logger.warning("Interrupted: training can go on from %s.", self._trainer.save_checkpoint())
+            logger.warning("%s: training can go on from %s.", what, self._trainer.save_checkpoint())
         except (DivergedError, OSError) as error:
-            logger.warning("Interrupted, and the state cannot be saved (%s): earlier checkpoints stay.", error)
+            logger.warning("%s, and the state cannot be saved (%s): earlier checkpoints stay.", what, error)
 
     def wait(self) -> None:
         """See ``Trainer.wait_for_checkpoints``."""

@@ -56,6 +56,7 @@ class TrainingState:
 
 def capture(trainer: Trainer) -> JsonDict:
     """Everything needed to go on with training elsewhere, as ``write_state`` takes it."""
+    _ = trainer.seconds  # brings the counter up to date
     return {
         "conditions": conditions_of(trainer),
         "model": trainer.model.state_dict(),

@@ -1,4 +1,4 @@
-"""Stoppers: components that end training early."""
+"""Stoppers: components that end training early, and how they are combined."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from artifact_torch.plugin.registry import registry
 if TYPE_CHECKING:
     from artifact_torch.core.trainer import Trainer
 
-__all__ = ["EarlyStopper"]
+__all__ = ["EarlyStopper", "StepStopper"]
 
 
 class EarlyStopper(ABC):
@@ -26,7 +26,17 @@ class EarlyStopper(ABC):
             def check(self, trainer: Trainer) -> str | None:
                 loss = trainer.latest_score("train/loss")
                 return f"the loss is below {self.threshold}" if loss is not None and loss < self.threshold else None
+
+    What it decides by is best read from the trainer each time (``trainer.score_history``, ``trainer.state``,
+    ``trainer.seconds``): then it has no state of its own, and a resumed training stops where it would have stopped.
+
+    Stoppers are combined with ``|`` (one of them is enough), ``&`` (all must agree) and ``~`` (the opposite)::
+
+        stop = Patience(score="validation/loss") & ~MaxEpochs(epochs=20)  # not before 20 epochs
     """
+
+    priority: int = 0
+    """See ``Callback.priority``."""
 
     @abstractmethod
     def check(self, trainer: Trainer) -> str | None:
@@ -35,6 +45,100 @@ class EarlyStopper(ABC):
     @hookimpl
     def should_stop(self, trainer: Trainer) -> str | None:
         return self.check(trainer)
+
+    def __or__(self, other: EarlyStopper) -> EarlyStopper:
+        return _combined(AnyOf, StepAnyOf, self, other)
+
+    def __and__(self, other: EarlyStopper) -> EarlyStopper:
+        return _combined(AllOf, StepAllOf, self, other)
+
+    def __invert__(self) -> EarlyStopper:
+        return (StepOpposite if isinstance(self, StepStopper) else Opposite)(self)
+
+
+class StepStopper(EarlyStopper):
+    """A stopper that is asked after each optimizer step too, since what it watches cannot wait until the epoch ends.
+
+    Training that it ends within an epoch saves a checkpoint first, from which it can go on.
+    """
+
+    @hookimpl
+    def should_stop_in_epoch(self, trainer: Trainer) -> str | None:
+        return self.check(trainer)
+
+
+class _Combination(EarlyStopper):
+    """Several stoppers as one."""
+
+    word: str
+
+    def __init__(self, *stoppers: EarlyStopper) -> None:
+        self.stoppers = stoppers
+        self.__name__ = f" {self.word} ".join(name_of(stopper) for stopper in stoppers)
+
+
+class AnyOf(_Combination):
+    """Stops when one of several stoppers does."""
+
+    word = "|"
+
+    def check(self, trainer: Trainer) -> str | None:
+        reasons = [(stopper, stopper.check(trainer)) for stopper in self.stoppers]
+        return "; ".join(f"{name_of(stopper)}: {reason}" for stopper, reason in reasons if reason) or None
+
+
+class AllOf(_Combination):
+    """Stops when all of several stoppers do."""
+
+    word = "&"
+
+    def check(self, trainer: Trainer) -> str | None:
+        reasons: list[str] = []
+        # Those that are asked after each step first: the others may have to wait for scores.
+        for stopper in sorted(self.stoppers, key=lambda each: not isinstance(each, StepStopper)):
+            reason = stopper.check(trainer)
+            if reason is None:
+                return None
+            reasons.append(f"{name_of(stopper)}: {reason}")
+        return " and ".join(reasons)
+
+
+class Opposite(_Combination):
+    """Stops as long as a stopper does not."""
+
+    def __init__(self, stopper: EarlyStopper) -> None:
+        self.stoppers = (stopper,)
+        self.__name__ = f"~{name_of(stopper)}"
+
+    def check(self, trainer: Trainer) -> str | None:
+        stopper = self.stoppers[0]
+        return None if stopper.check(trainer) else f"{name_of(stopper)} has no reason to stop"
+
+
+class StepAnyOf(AnyOf, StepStopper):
+    """The same, asked after each step."""
+
+
+class StepAllOf(AllOf, StepStopper):
+    """The same, asked after each step."""
+
+
+class StepOpposite(Opposite, StepStopper):
+    """The same, asked after each step."""
+
+
+def _combined(plain: type[_Combination], asked_each_step: type[_Combination], *stoppers: EarlyStopper) -> EarlyStopper:
+    of_steps = any(isinstance(stopper, StepStopper) for stopper in stoppers)
+    members: list[EarlyStopper] = []
+    for stopper in stoppers:  # a | b | c is one combination of three
+        members.extend(stopper.stoppers if isinstance(stopper, plain) else [stopper])
+    return (asked_each_step if of_steps else plain)(*members)
+
+
+def name_of(stopper: EarlyStopper) -> str:
+    """How a stopper is called in reasons."""
+    name = str(getattr(stopper, "__name__", type(stopper).__name__))
+    return f"({name})" if isinstance(stopper, _Combination) and len(stopper.stoppers) > 1 else name
 
 
 registry.require("stoppers", EarlyStopper)

@@ -18,5 +18,8 @@ class Tracker:
                 print(epoch, name, value)
     """
 
+    priority: int = 0
+    """See ``Callback.priority``."""
+
 
 registry.require("trackers", Tracker)

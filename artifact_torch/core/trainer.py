@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, NoReturn, cast
+from typing import Any, Generic, cast
 
 import pandas as pd
 import torch
@@ -15,11 +16,13 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 from typing_extensions import TypeVar, Unpack
 
+from artifact_torch.core.artifacts import Artifact, ArtifactKind
 from artifact_torch.core.callback import Callback
 from artifact_torch.core.checkpoint import Retention
 from artifact_torch.core.components import chosen_components
 from artifact_torch.core.data import BatchLoader, DataSplit
 from artifact_torch.core.device import resolve_device
+from artifact_torch.core.evaluation import Evaluation
 from artifact_torch.core.interruption import Interrupted, SignalWatch
 from artifact_torch.core.lifecycle import guarded_run, record_times
 from artifact_torch.core.limits import restricted
@@ -27,6 +30,7 @@ from artifact_torch.core.loss import EpochLoss, training_loss
 from artifact_torch.core.memory import explained_memory
 from artifact_torch.core.metrics import MetricHistory
 from artifact_torch.core.model import Model, ModelInput, ModelOutput
+from artifact_torch.core.model_tracker import ModelTracker
 from artifact_torch.core.optimization import (
     Optimization,
     OptimizationOptions,
@@ -50,6 +54,7 @@ from artifact_torch.core.validation import Part, ValidationRoutine
 from artifact_torch.core.validation_history import ValidationHistory
 from artifact_torch.errors import DivergedError, UsageError
 from artifact_torch.plugin.dispatch import LoopDispatch
+from artifact_torch.plugin.hooks import Answer
 from artifact_torch.plugin.ledger import DEFAULT_TIME_SHARE, PluginTime
 from artifact_torch.plugin.manager import Plugins
 from artifact_torch.plugin.selection import PluginSelection
@@ -98,6 +103,7 @@ class Trainer(Generic[InputT, OutputT]):
             execute_batch_preprocessing -> forward -> backward
             after every accumulate-th: on_before_optimizer_step -> check, clip -> optimizer step
             -> log_batch_metrics, every log_every steps -> validation, if due -> execute_batch_postprocessing
+            -> should_stop_in_epoch, after a step
         validation, if due -> log_epoch_metrics -> execute_epoch_postprocessing -> should_stop
 
     A checkpoint may be saved in the two postprocessing hooks, in should_stop and between two calls of the trainer:
@@ -117,6 +123,7 @@ class Trainer(Generic[InputT, OutputT]):
             in this order.
         stoppers: asked after each epoch whether to stop; objects, or names as with ``callbacks``.
         trackers: where results go besides the run directory; objects, or names as with ``callbacks``.
+        model_tracker: keeps the best models of the training on disk; by default none is kept but the last.
         device: ``"auto"`` takes an accelerator if there is one.
         seed: fixes the random state of Python, numpy and torch while training, which is the trainer's own: the
             program's is put back afterwards. And the order of batches, unless the loader has a seed of its own.
@@ -162,6 +169,7 @@ class Trainer(Generic[InputT, OutputT]):
         callbacks: Sequence[Callback | str] = (),
         stoppers: Sequence[EarlyStopper | str] = (),
         trackers: Sequence[Tracker | str] = (),
+        model_tracker: ModelTracker | None = None,
         device: str | torch.device = "auto",
         seed: int = 0,
         log_every: int = 50,
@@ -210,11 +218,14 @@ class Trainer(Generic[InputT, OutputT]):
         self._clock = time.monotonic()
         self._signals = SignalWatch()
         self.plugins = Plugins(plugins, self, time_share=plugin_time_share)
+        self.model_tracker = model_tracker
         chosen = chosen_components(self.plugins.selection, callbacks=callbacks, stoppers=stoppers, trackers=trackers)
+        chosen += [] if model_tracker is None else [(model_tracker, None)]
         self.plugins.set_up(chosen, installed=use_installed_plugins)
         self.hooks = self.plugins.hooks
-        self._dispatch = LoopDispatch(self.plugins)
+        self._dispatch = LoopDispatch(self.plugins, self.state)
         self._recorder = Recorder(self.metrics, self.state, self.hooks)
+        self._evaluation = Evaluation(self)
         self.validation = validation or ValidationRoutine()
         self.validation.attach(self.hooks)
         self.validation.limit_batches = limit_batches
@@ -245,6 +256,7 @@ class Trainer(Generic[InputT, OutputT]):
         if epochs is not None:
             self.epochs = _checked_epochs(epochs)
         self._clock = time.monotonic()
+        self._evaluation.is_off = False
         with self._signals.watching(), guarded_run(self), explained_memory(self), self.validating.working():
             if self._sanity_validation and self.state.step == 0:
                 self.validating.rehearse()
@@ -256,12 +268,16 @@ class Trainer(Generic[InputT, OutputT]):
                 self._prepare_batches()
                 for batch, ends_step in self._batches():
                     self._train_one_batch(batch, ends_step)
-                    if self._signals.received is not None:
-                        self._save_and_stop(self._signals.received)
+                    self._heed_signals()
+                    if ends_step and (reason := self._reason_to_stop_in_epoch()):
+                        break
+                if reason:
+                    self._saving.save_at_last("Stopped within an epoch")
+                    break
                 self._complete_epoch()
-                if self._signals.received is not None:
-                    self._save_and_stop(self._signals.received)
+                self._heed_signals()
             self._finish(reason)
+        self._evaluation.is_off = self.model_tracker is not None and self.model_tracker.restore(self)
         return TrainingResult(reason, self.state.epochs_completed, self.state.step, self.state.seconds, self.run.path)
 
     def validate(self) -> ValidationResults:
@@ -381,6 +397,47 @@ class Trainer(Generic[InputT, OutputT]):
         frame = pd.DataFrame(self.plugins.ledger.rows, columns=list(PluginTime._fields))
         return frame.groupby(["plugin", "hook", "epoch"], sort=False, as_index=False).sum()
 
+    @property
+    def seconds(self) -> float:
+        """The time that training has taken so far, validation included, over all processes that worked on the run."""
+        if self.validating.is_working:
+            self._count_seconds()
+        return self.state.seconds
+
+    @property
+    def best_model(self) -> Model[InputT, OutputT]:
+        """The best model that the model tracker has kept, a new one on this trainer's device, in evaluation mode.
+
+        Raises:
+            UsageError: there is no model tracker, or it has kept none.
+        """
+        if self.model_tracker is None:
+            raise UsageError("No best model is kept: give the trainer a model_tracker=ModelTracker(score=...).")
+        return cast("Model[InputT, OutputT]", self.model_tracker.best_model(self))
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        """While the model is used for something else than training: what averages weights has put its own in.
+
+        Validation and the saving of the model are inside it; whoever uses ``trainer.model`` in between should be, too.
+        """
+        return self._evaluation.going_on()
+
+    def track(self, kind: ArtifactKind, name: str, value: object, split: DataSplit = DataSplit.TRAIN) -> None:
+        """Record a result of the step that was just made, and hand it to the trackers.
+
+        Scores stand in ``batch_metrics`` too. In the record its name is ``batch/<name>``.
+
+        Args:
+            kind: what it is.
+            name: its name.
+            value: a number, an array or a figure, or a mapping of these for a collection; a figure is closed.
+            split: the part of the data it was computed on.
+
+        Raises:
+            PluginError: there is a number of that name for this step.
+        """
+        self._recorder.artifact(Artifact(kind, name), value, split, self.run.path)
+
     def track_file(self, name: str, path: Path, split: DataSplit = DataSplit.TRAIN) -> None:
         """Hand a file or folder that belongs to the run's results to the trackers."""
         self.hooks.notify(TrackingHooks.track_file, name, path, split, self.state.epoch, self.state.step)
@@ -405,8 +462,11 @@ class Trainer(Generic[InputT, OutputT]):
 
     def _should_stop(self) -> str | None:
         """The reasons of all stoppers and plugins to stop now, or None to go on."""
-        votes = self.hooks.each(LoopHooks.should_stop, trainer=self)
-        return "; ".join(f"{vote.plugin}: {vote.of_type(str, 'a reason in words')}" for vote in votes) or None
+        return _joined(self.hooks.each(LoopHooks.should_stop, trainer=self))
+
+    def _should_stop_in_epoch(self) -> str | None:
+        """The reasons of all stoppers and plugins to stop after this step, or None to go on."""
+        return _joined(self.hooks.each(LoopHooks.should_stop_in_epoch, trainer=self))
 
     def _execute_epoch_preprocessing(self) -> None:
         self.hooks.notify(LoopHooks.execute_epoch_preprocessing, trainer=self)
@@ -445,6 +505,8 @@ class Trainer(Generic[InputT, OutputT]):
         return with_step_ends(self.throughput.timed(batches), self.optimization.settings.accumulate, done)
 
     def _train_one_batch(self, batch: InputT, ends_step: bool) -> None:
+        if self.state.step >= self._dispatch.next_turn:
+            self._dispatch.turn()
         self._execute_batch_preprocessing(batch)
         if not self.model.training:
             self.plugins.put_back_modes()
@@ -496,15 +558,20 @@ class Trainer(Generic[InputT, OutputT]):
         self._validate(self.validating.rest())  # a stopper may have ended training between two validations
         self.stop_reason = reason
         self._saving.check_finite()
-        self.track_file("model", self.model.save(self.run.model_path))
+        with self.evaluating():
+            self.model.save(self.run.model_path)
         self.validating.wait(last=True)
+        if self.model_tracker is not None:
+            self.model_tracker.conclude(self)
+        self.track_file("model", self.run.model_path)
         self._count_seconds()
-        if self._signals.received is not None:
-            self._save_and_stop(self._signals.received)
+        self._heed_signals()
 
-    def _save_and_stop(self, signal_number: int) -> NoReturn:
-        self._saving.save_at_last()
-        raise Interrupted(signal_number)
+    def _heed_signals(self) -> None:
+        """Save and end if a signal has come."""
+        if self._signals.received is not None:
+            self._saving.save_at_last("Interrupted")
+            raise Interrupted(self._signals.received)
 
     def _validate(self, parts: Sequence[Part]) -> None:
         if parts:
@@ -533,13 +600,23 @@ class Trainer(Generic[InputT, OutputT]):
 
     def _reason_to_stop(self) -> str | None:
         """Why not to train another epoch, or None. An epoch that was interrupted is completed first."""
-        if self.state.batch_in_epoch or not self.state.epochs_completed:
+        if self.state.batch_in_epoch:
+            return self._reason_to_stop_in_epoch()
+        if not self.state.epochs_completed:
             return None
         reason = self._should_stop()
         record_times(self)
         if reason is None and self.state.epochs_completed >= self.epochs:
             return f"all {self.epochs} epochs are done"
         return reason
+
+    def _reason_to_stop_in_epoch(self) -> str | None:
+        asks = self._dispatch.stop_in_epoch or type(self)._should_stop_in_epoch is not Trainer._should_stop_in_epoch
+        return self._should_stop_in_epoch() if asks else None
+
+
+def _joined(votes: Sequence[Answer[str]]) -> str | None:
+    return "; ".join(f"{vote.plugin}: {vote.of_type(str, 'a reason in words')}" for vote in votes) or None
 
 
 def _checked_epochs(epochs: int) -> int:

@@ -13,12 +13,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from artifact_torch.core.artifact_work import ArtifactWork, BackgroundWork, Finished, InlineWork, is_background
-from artifact_torch.core.artifacts import Artifact, ArtifactKind, Plot
+from artifact_torch.core.artifacts import Artifact, ArtifactKind
 from artifact_torch.core.computation import Outcome
 from artifact_torch.core.exchange import Data, read_data
 from artifact_torch.core.execution import execute_plan
 from artifact_torch.core.plan import ValidationPlan
-from artifact_torch.core.results import ValidationResults, score_names, track, value_of
+from artifact_torch.core.results import ValidationResults, draw_figures, score_names, track, value_of
 from artifact_torch.core.rounds import Round, artifacts_of, read_results
 from artifact_torch.core.run import file_name
 from artifact_torch.core.split import DataSplit
@@ -39,7 +39,6 @@ Submit: TypeAlias = Callable[[ValidationPlan, Mapping[str, Data]], None]
 
 _POLL_SECONDS = 0.2
 _CALLBACKS = "callbacks"
-_PLOT_DPI = 120
 
 
 @dataclass(slots=True, eq=False)
@@ -124,6 +123,15 @@ class Validating:
         return self._not_done(self._trainer.validation.parts)
 
     @property
+    def is_working(self) -> bool:
+        """Whether the trainer is training."""
+        return self._work is not None
+
+    def is_under_way(self, step: int) -> bool:
+        """Whether something of a validation after this step is not there yet."""
+        return any(validation.results.step == step for validation in self._under_way)
+
+    @property
     def has_seen_all(self) -> bool:
         """Whether everything was validated once, so that a score that is not there is not going to come."""
         return all(_key(part) in self._trainer.state.validated for part in self._trainer.validation.parts)
@@ -150,7 +158,7 @@ class Validating:
 
                 if routine.parts:
                     results = routine.validate(self._trainer, routine.parts, submit)
-                    _draw(results, Path(folder))
+                    draw_figures(results, Path(folder))
         finally:
             routine.limit_batches = limit
 
@@ -229,7 +237,7 @@ class Validating:
             if any(artifacts.of_kind(kind) for kind in ArtifactKind):
                 round = validation.others[split] = self._round_of(_CALLBACKS, split, results.epoch, results.step)
                 round.begin()
-        _draw(results, self._folder_of(_CALLBACKS, DataSplit.ALL, results.epoch, results.step))
+        draw_figures(results, self._folder_of(_CALLBACKS, DataSplit.ALL, results.epoch, results.step))
         trainer.state.validated |= {_key(part): results.step for part in parts}
         trainer.metrics.record_epoch(results.epoch, {})  # a row, whatever comes
         self._under_way.append(validation)
@@ -400,21 +408,3 @@ def _key(part: Part) -> str:
     if isinstance(part, ValidationRoutine):
         return "routine"
     return f"{'plan' if isinstance(part, ValidationPlan) else 'callback'}/{part.split}/{part.name}"
-
-
-def _draw(results: ValidationResults, folder: Path) -> None:
-    """Put files in place of the figures that callbacks have drawn."""
-    count = 0
-
-    def drawn(value: Any) -> Plot:
-        nonlocal count
-        if isinstance(value, Plot):
-            return value
-        count += 1
-        folder.mkdir(parents=True, exist_ok=True)
-        return Plot.draw(value, folder / f"{count}.png", dpi=_PLOT_DPI)
-
-    for artifacts in results.splits.values():
-        artifacts.plots.update({name: drawn(value) for name, value in artifacts.plots.items()})
-        for name, collection in artifacts.plot_collections.items():
-            artifacts.plot_collections[name] = {item: drawn(value) for item, value in collection.items()}

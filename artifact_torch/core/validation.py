@@ -14,12 +14,12 @@ from artifact_torch.core.artifacts import Artifact
 from artifact_torch.core.callback import LoaderCallback
 from artifact_torch.core.data import BatchLoader
 from artifact_torch.core.limits import restricted
-from artifact_torch.core.period import Period
 from artifact_torch.core.plan import ValidationPlan
 from artifact_torch.core.random_state import preserved_random_state
 from artifact_torch.core.results import ValidationResults
 from artifact_torch.core.split import DataSplit
 from artifact_torch.errors import UsageError
+from artifact_torch.plugin.period import Period
 from artifact_torch.plugin.specs import ValidationHooks
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class ValidationRoutine:
             raise UsageError(f"The mode of validation is 'auto', 'background' or 'inline', not {mode!r}.")
         if workers < 1 or rounds_in_flight < 1 or not artifact_seconds > 0:
             raise UsageError("workers, rounds_in_flight and artifact_seconds of a validation must be above 0.")
-        self.period = Period.of(period)
+        self.period = Period.of_training(period)
         self.train_loader = train_loader
         self.val_loader = val_loader
         self.mode: WorkMode = mode
@@ -98,7 +98,7 @@ class ValidationRoutine:
             UsageError: two callbacks or artifacts share a name, or a callback's loader is missing.
         """
         self._hooks = hooks
-        self.period = Period.of(self._get_validation_period())
+        self.period = Period.of_training(self._get_validation_period())
         self.callbacks = {
             DataSplit.TRAIN: tuple(self._get_train_loader_callbacks()),
             DataSplit.VALIDATION: tuple(self._get_val_loader_callbacks()),
@@ -150,7 +150,7 @@ class ValidationRoutine:
             The results that are there already; those of plans come when they are computed.
         """
         self._parts, self._submit = parts, submit
-        with evaluation(trainer.model):
+        with trainer.evaluating(), evaluation(trainer.model):
             self._hooks.notify(ValidationHooks.on_validation_start, trainer=trainer)
             return self._execute_validation(trainer)
 
@@ -177,7 +177,7 @@ class ValidationRoutine:
         if answer is None:
             return self.period
         try:
-            return Period.of(answer.value)
+            return Period.of_training(answer.value)
         except UsageError as error:
             raise answer.refused("a number of epochs, 1 or more, or a text such as '200 steps'") from error
 

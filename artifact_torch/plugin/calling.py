@@ -13,6 +13,7 @@ import pluggy
 
 from artifact_torch.errors import PluginError
 from artifact_torch.plugin.inspection import HOOKS, JOINED, MarkedFunction
+from artifact_torch.plugin.period import Period
 
 if TYPE_CHECKING:
     from artifact_torch.plugin.audit import Audit
@@ -35,6 +36,8 @@ class Plugin:
         entry_name: the name under which the distribution provides it.
         changes_training: whether it says so, with an attribute of that name; then it may draw from the global random
             state and change the modes of the model.
+        priority: its attribute of that name: of plugins with the same mark, one with a higher priority is called first.
+        batch_period: its attribute of that name: the hooks of a batch are called in every so many steps only.
     """
 
     name: str
@@ -44,6 +47,8 @@ class Plugin:
     version: str | None = None
     entry_name: str | None = None
     changes_training: bool = False
+    priority: int = 0
+    batch_period: Period | None = None
 
     def __str__(self) -> str:
         return f"{self.name!r} ({self.distribution} {self.version})" if self.distribution else repr(self.name)

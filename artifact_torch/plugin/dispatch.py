@@ -1,35 +1,123 @@
 """The hooks of the hot loop, resolved once an epoch and after any registration.
 
 A call through pluggy costs about a microsecond even if nobody implements the hook; asking whether there is a function
-to call costs nanoseconds.
+to call costs nanoseconds. Plugins that have a ``batch_period`` are not called at all in steps in which they are not
+due: all of them together cost one comparison of two numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
-from artifact_torch.plugin.calling import runner
+from artifact_torch.plugin.calling import HookFunction, Plugin, runner
 from artifact_torch.plugin.manager import Plugins
+from artifact_torch.plugin.period import Period
+
+__all__ = ["LoopDispatch", "Place"]
+
+_NEVER = 2**63
+
+
+class Place(Protocol):
+    """Where training stands, as ``TrainingState`` says it."""
+
+    epoch: int
+    step: int
+    batch_in_epoch: int
 
 
 class LoopDispatch:
-    """For each hook of the loop, one function of the specification's arguments by position, or None."""
+    """For each hook of the loop, one function of the specification's arguments by position, or None.
 
-    __slots__ = ("_plugins", "batch_postprocessing", "batch_preprocessing", "before_optimizer_step")
+    Args:
+        plugins: who may implement the hooks.
+        place: where training stands; without one, whoever has a period is due always.
 
-    def __init__(self, plugins: Plugins) -> None:
+    Attributes:
+        next_turn: the number of completed steps from which on ``turn`` is to be called before a batch.
+    """
+
+    __slots__ = (
+        "_due",
+        "_last_times",
+        "_periods",
+        "_place",
+        "_plugins",
+        "_turned",
+        "batch_postprocessing",
+        "batch_preprocessing",
+        "before_optimizer_step",
+        "next_turn",
+        "stop_in_epoch",
+    )
+
+    def __init__(self, plugins: Plugins, place: Place | None = None) -> None:
         self._plugins = plugins
+        self._place = place
+        self._periods: dict[str, Period] = {}
+        self._last_times: dict[str, float] = {}
+        self._due: frozenset[str] = frozenset()
+        self._turned = -1
         plugins.on_change.append(self.resolve)
         self.resolve()
 
     def resolve(self) -> None:
         """Look up again who implements the hooks."""
+        self._periods = (
+            {} if self._place is None else dict(_periods(self._plugins.hooks.functions(hook) for hook in _HOOKS))
+        )
+        self.stop_in_epoch = bool(self._plugins.hooks.functions("should_stop_in_epoch"))
+        self._take_turn()
+
+    def turn(self) -> None:
+        """Look which of the plugins that have a period are due in the step that begins."""
+        if self._place is not None and self._turned != self._place.step:
+            self._take_turn()
+
+    def _take_turn(self) -> None:
+        place = self._place
+        if place is not None and self._turned != place.step:
+            self._turned = place.step
+            self._due = frozenset(name for name, period in self._periods.items() if self._is_due(name, period, place))
         self.batch_preprocessing = self._function("execute_batch_preprocessing")
         self.before_optimizer_step = self._function("on_before_optimizer_step")
         self.batch_postprocessing = self._function("execute_batch_postprocessing")
+        self.next_turn = _NEVER if place is None or not self._periods else self._next_turn(place)
+
+    def _is_due(self, name: str, period: Period, place: Place) -> bool:
+        if period.unit == "steps":
+            return (place.step + 1) % period.number == 0
+        if period.unit == "epochs":
+            return place.batch_in_epoch == 0 and place.epoch % period.number == 0
+        now = time.monotonic()
+        if now - self._last_times.setdefault(name, now) < period.number:
+            return False
+        self._last_times[name] = now
+        return True
+
+    def _next_turn(self, place: Place) -> int:
+        """The next number of completed steps at which who is due may change."""
+        if self._due or any(period.unit == "seconds" for period in self._periods.values()):
+            return place.step + 1
+        numbers = [period.number for period in self._periods.values() if period.unit == "steps"]
+        return min(((place.step + 1) // number + 1) * number - 1 for number in numbers) if numbers else _NEVER
 
     def _function(self, hook: str) -> Callable[..., None] | None:
-        functions = self._plugins.hooks.functions(hook)
+        resting = self._periods.keys() - self._due
+        functions = [each for each in self._plugins.hooks.functions(hook) if each.plugin.name not in resting]
         if any(each.position == "wrapper" for each in functions):  # only pluggy's own caller knows how to nest them
-            return self._plugins.hooks.positional_caller(hook)
+            return self._plugins.hooks.positional_caller(hook, without=resting)
         return runner(functions, self._plugins.calls)
+
+
+_HOOKS = ("execute_batch_preprocessing", "on_before_optimizer_step", "execute_batch_postprocessing")
+
+
+def _periods(functions: Iterable[Iterable[HookFunction]]) -> Iterable[tuple[str, Period]]:
+    for each in functions:
+        for function in each:
+            plugin: Plugin = function.plugin
+            if plugin.batch_period is not None:
+                yield plugin.name, plugin.batch_period

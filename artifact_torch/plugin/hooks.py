@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
@@ -29,6 +29,7 @@ class Implementation:
         version: the distribution's version.
         position: ``tryfirst``, ``trylast``, ``wrapper`` or empty.
         source: ``core``, ``chosen`` or ``installed``.
+        priority: of those at one position, a higher one is called first.
     """
 
     plugin: str
@@ -36,6 +37,7 @@ class Implementation:
     version: str | None
     position: str
     source: str
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,12 @@ class Hooks:
         """Who implements a hook, in calling order: wrappers first, which run around the others."""
         return tuple(
             Implementation(
-                each.plugin.name, each.plugin.distribution, each.plugin.version, each.position, each.plugin.source
+                each.plugin.name,
+                each.plugin.distribution,
+                each.plugin.version,
+                each.position,
+                each.plugin.source,
+                each.plugin.priority,
             )
             for each in self.functions(hook)
         )
@@ -171,9 +178,13 @@ class Hooks:
         found = reversed(self._caller(hook).get_hookimpls())
         return tuple(self._functions[each.plugin_name, hook] for each in found)
 
-    def positional_caller(self, hook: str) -> Callable[..., None]:
-        """The whole hook, wrappers included, as one function of the specification's arguments by position."""
-        caller, names = self._caller(hook), HOOKS[hook]
+    def positional_caller(self, hook: str, *, without: Iterable[str] = ()) -> Callable[..., None]:
+        """The whole hook, wrappers included, as one function of the specification's arguments by position.
+
+        Plugins whose names are in ``without`` are not called.
+        """
+        names = HOOKS[hook]
+        caller = self._manager.subset_hook_caller(hook, [self._manager.get_plugin(name) for name in without])
 
         def call(*arguments: object) -> None:
             with self._recorded(Record()):

@@ -15,8 +15,9 @@ from typing import Any, cast
 
 import pluggy
 
-from artifact_torch.errors import PluginError
+from artifact_torch.errors import PluginError, UsageError
 from artifact_torch.plugin.markers import PROJECT
+from artifact_torch.plugin.period import Period
 from artifact_torch.plugin.specs import HOOKSPEC_VERSION, OLDEST_HOOKSPEC_VERSION, SPECIFICATIONS
 
 SPECIFIED: Mapping[str, Callable[..., Any]] = {
@@ -58,10 +59,12 @@ class Problem:
     Attributes:
         message: what is wrong and what to do, the end of a sentence.
         location: ``file:line``, or empty where there is none.
+        about: the attribute that it is about, if it is about one.
     """
 
     message: str
     location: str = ""
+    about: str = ""
 
     def __str__(self) -> str:
         return f"{self.message} ({self.location})" if self.location else self.message
@@ -98,13 +101,27 @@ def marked_functions(plugin: object) -> Iterator[MarkedFunction]:
 
 def problems_of(plugin: object) -> list[Problem]:
     """Everything that is wrong with an object or a module that is to be registered."""
-    problems = list(_problems_of_version(plugin))
+    problems = [*_problems_of_version(plugin), *problems_of_attributes(plugin)]
     if isinstance(plugin, type):
         message = f"it is the class {plugin.__qualname__}: give an instance of it, or a module with functions"
         return [*problems, Problem(message, _location_of_class(plugin))]
     for marked in marked_functions(plugin):
         problems.extend(Problem(message, location_of(marked.function)) for message in _messages_of(marked))
     problems.extend(_unmarked(plugin))
+    return problems
+
+
+def problems_of_attributes(plugin: object) -> list[Problem]:
+    """What is wrong with what a plugin says of its place and its time."""
+    problems: list[Problem] = []
+    priority, period = getattr(plugin, "priority", 0), getattr(plugin, "batch_period", None)
+    if not isinstance(priority, int):
+        problems.append(Problem(f"its priority is {priority!r}: give a whole number, such as 10", about="priority"))
+    if period is not None:
+        try:
+            Period.of(period)
+        except UsageError as error:
+            problems.append(Problem(f"its batch_period is wrong: {str(error).rstrip('.')}", about="batch_period"))
     return problems
 
 

@@ -6,7 +6,7 @@ import functools
 import logging
 import types
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import pluggy
 
@@ -22,11 +22,13 @@ from artifact_torch.plugin.inspection import (
     MarkedFunction,
     marked_functions,
     problems_of,
+    problems_of_attributes,
     refusal,
 )
 from artifact_torch.plugin.ledger import DEFAULT_TIME_SHARE, PluginTime, TimeLedger
 from artifact_torch.plugin.loading import load_plugin
 from artifact_torch.plugin.markers import PROJECT, hookimpl
+from artifact_torch.plugin.period import Period
 from artifact_torch.plugin.selection import PluginSelection, conflicting, is_meant, is_strict
 from artifact_torch.plugin.specs import SPECIFICATIONS
 
@@ -97,7 +99,7 @@ class Plugins:
             raise PluginError("\n".join(refused))
         ordered = {name: number for number, name in enumerate(reversed(self.selection.order), start=1)}
         plugins.reverse()  # pluggy calls the last registered first
-        plugins.sort(key=lambda plugin: self._rank(plugin, ordered))
+        plugins.sort(key=lambda plugin: (self._rank(plugin, ordered), plugin.priority))
         for plugin in plugins:
             self._register(plugin, first=self._rank(plugin, ordered) > 0)
         for name in self.selection.order:
@@ -231,7 +233,7 @@ class Plugins:
                     )
             else:
                 found = Plugin(
-                    name, loaded, "installed", entry.distribution, entry.version, entry.name, _declared(loaded)
+                    name, loaded, "installed", entry.distribution, entry.version, entry.name, **_declared(loaded)
                 )
                 twin = next((each for each in (*chosen, *plugins) if each.implementation is loaded), None)
                 if twin is None:
@@ -245,7 +247,7 @@ class Plugins:
         chosen, number = wanted, 2
         while chosen in self._plugins or chosen in taken:
             chosen, number = f"{wanted}_{number}", number + 1
-        described = Plugin(chosen, plugin, source, changes_training=_declared(plugin))
+        described = Plugin(chosen, plugin, source, **_declared(plugin))
         module = plugin.__name__ if isinstance(plugin, types.ModuleType) else type(plugin).__module__
         package = module.partition(".")[0]
         if package == PROJECT:
@@ -299,8 +301,21 @@ class Plugins:
         return f", epoch {state.epoch}, step {state.step}"
 
 
-def _declared(plugin: object) -> bool:
-    return bool(getattr(plugin, "changes_training", False))
+class _Declared(TypedDict):
+    changes_training: bool
+    priority: int
+    batch_period: Period | None
+
+
+def _declared(plugin: object) -> _Declared:
+    """What an object or a module says of itself in attributes."""
+    refused = {problem.about for problem in problems_of_attributes(plugin)}
+    period = None if "batch_period" in refused else getattr(plugin, "batch_period", None)
+    return {
+        "changes_training": bool(getattr(plugin, "changes_training", False)),
+        "priority": 0 if "priority" in refused else getattr(plugin, "priority", 0),
+        "batch_period": None if period is None else Period.of(period),
+    }
 
 
 def _source_of(plugin: Plugin) -> str:

@@ -199,3 +199,33 @@ class LoopHooks:
                     return "there is a file named stop in the run directory"
                 return None
         """
+
+    @hookspec
+    def should_stop_in_epoch(self, trainer: Trainer) -> str | None:
+        """Called after each optimizer step: a reason to stop within the epoch, in words, or None.
+
+        It is for what cannot wait until the epoch ends, such as a limit on time. Training saves a checkpoint from which
+        it can go on in the middle of the epoch, validates what is left, saves the model and ends. A training that is
+        resumed in the middle of an epoch asks first, before it trains another batch.
+
+        Order:
+            After ``execute_batch_postprocessing``. All implementations are asked, and all reasons are joined, each with
+            its plugin's name; one is enough to stop. The first error ends training.
+
+        Args:
+            trainer: the trainer; ``trainer.state.step`` counts the optimizer steps done, and ``trainer.seconds`` is the
+                time that training has taken.
+
+        Returns:
+            The reason to stop now, in words that follow "training stopped because ...", or None to go on.
+
+        .. versionadded:: 1.0
+
+        Example::
+
+            from artifact_torch import hookimpl
+
+            @hookimpl
+            def should_stop_in_epoch(trainer):
+                return "an hour is over" if trainer.seconds > 3600 else None
+        """

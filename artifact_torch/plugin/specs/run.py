@@ -100,3 +100,61 @@ class RunHooks:
                 failure = {"error": repr(error), "epoch": trainer.state.epoch, "step": trainer.state.step}
                 (trainer.run.path / "failure.json").write_text(json.dumps(failure), encoding="utf-8")
         """
+
+    @hookspec
+    def on_evaluation_start(self, trainer: Trainer) -> None:
+        """Called before the model is used for something else than training: to be validated, saved or sampled from.
+
+        What changes the weights for that, such as an average of them, puts its own in here and takes them out again in
+        ``on_evaluation_end``.
+
+        Order:
+            Before ``on_validation_start``, before the model is saved, and whenever ``trainer.evaluating()`` is entered;
+            once, if one of these happens within another. Implementations run one after the other; the first error is
+            raised, after ``on_evaluation_end``.
+
+        Args:
+            trainer: the trainer; its model is in the modes of training.
+
+        Returns:
+            Nothing.
+
+        .. versionadded:: 1.0
+
+        Example::
+
+            import logging
+
+            from artifact_torch import hookimpl
+
+            @hookimpl
+            def on_evaluation_start(trainer):
+                logging.getLogger("artifact_torch").debug("The model of step %d is evaluated.", trainer.state.step)
+        """
+
+    @hookspec
+    def on_evaluation_end(self, trainer: Trainer) -> None:
+        """Called when the model is to be trained on again: put back what ``on_evaluation_start`` has changed.
+
+        Order:
+            After everything that ``on_evaluation_start`` was called for. It is a teardown: every implementation runs,
+            whatever another raises, and the first error is the one raised.
+
+        Args:
+            trainer: the trainer.
+
+        Returns:
+            Nothing.
+
+        .. versionadded:: 1.0
+
+        Example::
+
+            import logging
+
+            from artifact_torch import hookimpl
+
+            @hookimpl
+            def on_evaluation_end(trainer):
+                logging.getLogger("artifact_torch").debug("Going on after step %d.", trainer.state.step)
+        """
