@@ -97,6 +97,8 @@ if TYPE_CHECKING:
     from artifact_torch.plugin.period import Period as Period
     from artifact_torch.plugin.registry import registry as registry
     from artifact_torch.plugin.selection import PluginSelection as PluginSelection
+    from artifact_torch.runs import Run as Run
+    from artifact_torch.runs import find_run as find_run
 
 __getattr__, __dir__ = lazy_attributes(
     __name__,
@@ -152,6 +154,7 @@ __getattr__, __dir__ = lazy_attributes(
         "PluginSelection": "artifact_torch.plugin.selection",
         "Recipe": "artifact_torch.core.computation",
         "Retention": "artifact_torch.core.checkpoint",
+        "Run": "artifact_torch.runs",
         "RunDirectory": "artifact_torch.core.run",
         "ScoreCallback": "artifact_torch.core.callback",
         "ScoreCollectionCallback": "artifact_torch.core.callback",
@@ -176,6 +179,7 @@ __getattr__, __dir__ = lazy_attributes(
         "execute_plan": "artifact_torch.core.execution",
         "find_batch_size": "artifact_torch.core.batch_size",
         "find_learning_rate": "artifact_torch.core.learning_rate",
+        "find_run": "artifact_torch.runs",
         "hookimpl": "artifact_torch.plugin.markers",
         "load_model": "artifact_torch.core.model",
         "make_optimizer": "artifact_torch.core.optimizer",

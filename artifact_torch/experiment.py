@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +28,7 @@ from artifact_torch.errors import ConfigError, DataError, PluginError
 from artifact_torch.plugin.discovery import discover
 from artifact_torch.plugin.registry import registry
 from artifact_torch.plugin.selection import PluginSelection
+from artifact_torch.runs import flattened
 
 __all__ = [
     "Experiment",
@@ -119,6 +120,7 @@ def prepare_experiment(
     folder: Path | None = None,
     root: Path | None = None,
     run: RunDirectory | None = None,
+    tags: Sequence[str] = (),
     source: str = "the configuration",
 ) -> Experiment:
     """Check a description and its data, and build everything that it names.
@@ -130,6 +132,7 @@ def prepare_experiment(
         folder: what relative paths in it are meant from; by default the working directory.
         root: where run directories are kept; see ``RunDirectory.create``.
         run: the directory of a run that goes on; by default a new one is made.
+        tags: what to tag a new run with.
         source: where the description comes from, for messages.
 
     Raises:
@@ -174,12 +177,12 @@ def prepare_experiment(
         "training": dataclasses.asdict(settings),
         "validation": validation.model_dump(mode="json"),
     }
-    opened = run or RunDirectory.create(config.experiment.name, root=root)
+    opened = run or RunDirectory.create(config.experiment.name, root=root, tags=tags)
     parts = TrainerParts(
         settings=settings,
         seed=config.experiment.seed,
         run=opened,
-        params=_flat(sections),
+        params=flattened(sections),
         callbacks=cast("list[Callback]", components["callbacks"]),
         stoppers=cast("list[EarlyStopper]", components["stoppers"]),
         trackers=cast("list[Tracker]", components["trackers"]),
@@ -203,10 +206,11 @@ def run_experiment(
     *,
     folder: Path | None = None,
     root: Path | None = None,
+    tags: Sequence[str] = (),
     source: str = "the configuration",
 ) -> ExperimentResult:
     """Run an experiment from its description; see ``prepare_experiment`` for arguments and errors."""
-    return prepare_experiment(config, folder=folder, root=root, source=source).run()
+    return prepare_experiment(config, folder=folder, root=root, tags=tags, source=source).run()
 
 
 def generate_from_run(run_path: Path, params: GenerationParams, output: Path | None = None) -> Path:
@@ -317,14 +321,3 @@ def _components(
     if broken:
         raise PluginError("\n".join(broken))
     return components
-
-
-def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            flat |= _flat(cast("Mapping[str, Any]", value), f"{name}.")
-        else:
-            flat[name] = value
-    return flat

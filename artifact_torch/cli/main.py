@@ -26,6 +26,7 @@ _OWN_COMMANDS = {
     "list-hooks": ("artifact_torch.cli.hooks:list_hooks", "Show the hooks, and who implements them."),
     "new-plugin": ("artifact_torch.cli.new_plugin:new_plugin", "Make the distribution of a new plugin."),
     "resume": ("artifact_torch.cli.resume:resume", "Go on with a run that was interrupted."),
+    "runs": ("artifact_torch.cli.runs:runs", "Find, compare, tag, export and remove runs."),
     "show-plugin": ("artifact_torch.cli.plugins:show_plugin", "Show all that is known about a plugin."),
     "list-plugins": ("artifact_torch.cli.plugins:list_plugins", "Show the installed plugins."),
     "train": ("artifact_torch.cli.train:train", "Train, validate and sample from a configuration or a CSV file."),

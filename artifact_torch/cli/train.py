@@ -9,6 +9,7 @@ import click
 
 from artifact_torch.cli.options import no_plugin_option, override_option, without_plugins
 from artifact_torch.cli.output import print_loading, print_result
+from artifact_torch.core.record import checked_tags
 
 
 @click.command()
@@ -24,6 +25,7 @@ from artifact_torch.cli.output import print_loading, print_result
 @click.option(
     "--runs", type=click.Path(path_type=Path), help="Where runs are kept (default: $ARTIFACT_TORCH_HOME or ./runs)."
 )
+@click.option("--tag", "tags", multiple=True, metavar="TEXT", help="Tag the run, if it is a new one. May be repeated.")
 @click.option(
     "--resume",
     type=click.Choice(["never", "auto"]),
@@ -41,6 +43,7 @@ def train(
     overrides: tuple[str, ...],
     no_plugin: tuple[str, ...],
     runs: Path | None,
+    tags: tuple[str, ...],
     resume: str,
     as_json: bool,
 ) -> None:
@@ -53,9 +56,10 @@ def train(
         raise click.UsageError("Give either a configuration file or --data FILE.csv.")
     if config is not None and (drop or renumber):
         raise click.UsageError("--drop and --renumber go with --data; in a configuration, write them in [data].")
+    checked_tags(tags)
     print_loading()
     from artifact_torch.config import load_config, parse_config
-    from artifact_torch.continuation import resume_or_run_experiment
+    from artifact_torch.continuation import resume_or_run_experiment, unfinished_run
     from artifact_torch.experiment import run_experiment
 
     extra = [f"generation.num_samples={target_rows}"] if target_rows else []
@@ -68,5 +72,8 @@ def train(
         folder, source = Path(), "--data and --set"
         description = parse_config(content, [*overrides, *extra], source=source)
     description = without_plugins(description, no_plugin)
-    begin = resume_or_run_experiment if resume == "auto" else run_experiment
-    print_result(begin(description, folder=folder, root=runs, source=source), as_json=as_json)
+    if resume == "auto" and unfinished_run(description, folder=folder, root=runs) is not None:
+        result = resume_or_run_experiment(description, folder=folder, root=runs, source=source)
+    else:
+        result = run_experiment(description, folder=folder, root=runs, tags=tags, source=source)
+    print_result(result, as_json=as_json)
