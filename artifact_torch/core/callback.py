@@ -133,7 +133,7 @@ class _ChosenHooks(Callback):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         for method, hook in cls._hooks_of.items():
-            if method in vars(cls):
+            if method in vars(cls) and "_hooks_of" not in vars(cls):  # the family itself overrides nothing
                 setattr(cls, hook.__name__.lstrip("_"), hook)
 
 

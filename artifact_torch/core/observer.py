@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, cast
 
 import torch
 from torch import Tensor, nn
@@ -228,5 +228,9 @@ def first_tensor(output: object) -> Tensor | None:
     """The first tensor in what a module returned; None if there is none."""
     if isinstance(output, Tensor):
         return output
-    values = list(output.values()) if isinstance(output, Mapping) else output if isinstance(output, Sequence) else []  # type: ignore[reportUnknownVariableType]
-    return next((found for value in values if (found := first_tensor(value)) is not None), None)  # type: ignore[reportUnknownVariableType]
+    values: Iterable[object] = ()
+    if isinstance(output, Mapping):
+        values = cast("Mapping[object, object]", output).values()
+    elif isinstance(output, list | tuple):
+        values = cast("Sequence[object]", output)
+    return next((found for value in values if (found := first_tensor(value)) is not None), None)

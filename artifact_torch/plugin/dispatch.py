@@ -8,16 +8,17 @@ due: all of them together cost one comparison of two numbers.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Protocol
 
-from artifact_torch.plugin.calling import HookFunction, Plugin, runner
+from artifact_torch.plugin.calling import runner
 from artifact_torch.plugin.manager import Plugins
 from artifact_torch.plugin.period import Period
 
 __all__ = ["LoopDispatch", "Place"]
 
 _NEVER = 2**63
+_BATCH_HOOKS = ("execute_batch_preprocessing", "on_before_optimizer_step", "execute_batch_postprocessing")
 
 
 class Place(Protocol):
@@ -45,6 +46,7 @@ class LoopDispatch:
         "_periods",
         "_place",
         "_plugins",
+        "_resolved",
         "_turned",
         "batch_postprocessing",
         "batch_preprocessing",
@@ -59,32 +61,30 @@ class LoopDispatch:
         self._periods: dict[str, Period] = {}
         self._last_times: dict[str, float] = {}
         self._due: frozenset[str] = frozenset()
-        self._turned = -1
+        self._resolved: dict[frozenset[str], tuple[Callable[..., None] | None, ...]] = {}
+        self._turned = (-1, -1)
         plugins.on_change.append(self.resolve)
         self.resolve()
 
     def resolve(self) -> None:
         """Look up again who implements the hooks."""
-        self._periods = (
-            {} if self._place is None else dict(_periods(self._plugins.hooks.functions(hook) for hook in _HOOKS))
-        )
+        functions = [each for hook in _BATCH_HOOKS for each in self._plugins.hooks.functions(hook)]
+        periods = {each.plugin.name: each.plugin.batch_period for each in functions}
+        self._periods = {name: period for name, period in periods.items() if period is not None and self._place}
+        self._resolved.clear()
         self.stop_in_epoch = bool(self._plugins.hooks.functions("should_stop_in_epoch"))
-        self._take_turn()
+        self.turn()
 
     def turn(self) -> None:
         """Look which of the plugins that have a period are due in the step that begins."""
-        if self._place is not None and self._turned != self._place.step:
-            self._take_turn()
-
-    def _take_turn(self) -> None:
         place = self._place
-        if place is not None and self._turned != place.step:
-            self._turned = place.step
+        if place is not None and self._turned != (place.epoch, place.step):  # not twice in a step of several batches
+            self._turned = (place.epoch, place.step)
             self._due = frozenset(name for name, period in self._periods.items() if self._is_due(name, period, place))
-        self.batch_preprocessing = self._function("execute_batch_preprocessing")
-        self.before_optimizer_step = self._function("on_before_optimizer_step")
-        self.batch_postprocessing = self._function("execute_batch_postprocessing")
-        self.next_turn = _NEVER if place is None or not self._periods else self._next_turn(place)
+        if self._due not in self._resolved:
+            self._resolved[self._due] = tuple(self._function(hook) for hook in _BATCH_HOOKS)
+        self.batch_preprocessing, self.before_optimizer_step, self.batch_postprocessing = self._resolved[self._due]
+        self.next_turn = self._next_turn(place) if place is not None and self._periods else _NEVER
 
     def _is_due(self, name: str, period: Period, place: Place) -> bool:
         if period.unit == "steps":
@@ -110,14 +110,3 @@ class LoopDispatch:
         if any(each.position == "wrapper" for each in functions):  # only pluggy's own caller knows how to nest them
             return self._plugins.hooks.positional_caller(hook, without=resting)
         return runner(functions, self._plugins.calls)
-
-
-_HOOKS = ("execute_batch_preprocessing", "on_before_optimizer_step", "execute_batch_postprocessing")
-
-
-def _periods(functions: Iterable[Iterable[HookFunction]]) -> Iterable[tuple[str, Period]]:
-    for each in functions:
-        for function in each:
-            plugin: Plugin = function.plugin
-            if plugin.batch_period is not None:
-                yield plugin.name, plugin.batch_period

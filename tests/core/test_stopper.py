@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from artifact_torch import EarlyStopper, PluginError, registry
+from artifact_torch import EarlyStopper, PluginError, StepStopper, registry
 
 
 class After(EarlyStopper):
@@ -49,3 +49,58 @@ def test_a_stopper_writes_its_check():
 def test_what_is_not_a_stopper_is_not_registered_as_one():
     with pytest.raises(PluginError, match=r"not a subclass of artifact_torch.core.stopper.EarlyStopper"):
         registry.add("stoppers", "integer", int)
+
+
+# Combinations.
+
+
+class Epochs(After):
+    """After, under a shorter name."""
+
+
+class Steps(StepStopper):
+    def __init__(self, steps):
+        self.steps = steps
+
+    def check(self, trainer):
+        return f"{trainer.state.step} steps" if trainer.state.step >= self.steps else None
+
+
+@pytest.mark.parametrize(
+    ("stopper", "steps", "reason"),
+    [
+        (Epochs(2) | After(3), 8, "Epochs | After: Epochs: 2 epochs are enough"),
+        (Epochs(3) | After(3), 12, "Epochs | After: Epochs: 3 epochs are enough; After: 3 epochs are enough"),
+        (Epochs(2) & After(3), 12, "Epochs & After: Epochs: 2 epochs are enough and After: 3 epochs are enough"),
+        (After(2) & ~~Epochs(4), 16, None),
+        (
+            After(2) & ~Epochs(4),
+            8,
+            "After & ~Epochs: After: 2 epochs are enough and ~Epochs: Epochs has no reason to stop",
+        ),
+        (Epochs(1) | After(2) | Epochs(3), 4, "Epochs | After | Epochs: Epochs: 1 epochs are enough"),
+        ((Epochs(1) | After(3)) & After(2), 8, None),
+        (Steps(6) | After(3), 6, "Steps | After: Steps: 6 steps"),
+        (Steps(6) & After(1), 6, "Steps & After: Steps: 6 steps and After: 1 epochs are enough"),
+        (Steps(2) & After(1), 4, None),
+        (~~Steps(3), 3, None),
+    ],
+)
+def test_stoppers_are_combined(make_trainer, stopper, steps, reason):
+    result = make_trainer(epochs=10, stoppers=[stopper]).train()
+    assert result.steps == steps
+    if reason is not None:
+        assert result.reason == reason
+
+
+def test_a_combination_is_asked_within_epochs_only_if_a_member_is(make_trainer):
+    plain, of_steps = make_trainer(stoppers=[After() | After(3)]), make_trainer(stoppers=[After() & Steps(3)])
+    assert not plain.hooks.implementations("should_stop_in_epoch")
+    assert of_steps.hooks.implementations("should_stop_in_epoch")
+
+
+def test_a_stopper_of_steps_ends_an_epoch_where_it_stands(make_trainer):
+    trainer = make_trainer(epochs=10, stoppers=[Steps(6)])
+    assert trainer.train().reason == "Steps: 6 steps"
+    assert trainer.run.record["status"] == "stopped"
+    assert len(trainer.run.checkpoints.paths()) == 1

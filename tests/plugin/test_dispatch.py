@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from artifact_torch import hookimpl
+from artifact_torch import PluginError, hookimpl
 from artifact_torch.plugin.dispatch import LoopDispatch
 from artifact_torch.plugin.manager import Plugins
 from artifact_torch.testing import HookRecorder
@@ -91,3 +91,135 @@ def test_an_error_ends_the_call_and_says_whose_it_is():
         LoopDispatch(plugins).before_optimizer_step("trainer")
     assert raised.value.__notes__ == ["In the plugin 'Failing', hook on_before_optimizer_step."]
     assert recorder.calls == []
+
+
+class Periodic:
+    """Notes the steps in which its hooks are called."""
+
+    def __init__(self, period, name=None):
+        self.batch_period = period
+        self.steps = []
+        self.__name__ = name or "Periodic"
+
+    @hookimpl
+    def execute_batch_preprocessing(self, trainer):
+        self.steps.append(("before", trainer.state.step + 1))
+
+    @hookimpl
+    def on_before_optimizer_step(self, trainer):
+        self.steps.append(("gradients", trainer.state.step + 1))
+
+    @hookimpl
+    def execute_batch_postprocessing(self, trainer):
+        self.steps.append(("after", trainer.state.step))
+
+
+def due(*steps):
+    return [(what, step) for step in steps for what in ("before", "gradients", "after")]
+
+
+@pytest.mark.parametrize(
+    ("period", "steps"),
+    [("3 steps", (3, 6)), ("1 step", range(1, 9)), ("5 steps", (5,)), ("9 steps", ()), (1, (1, 5)), (2, (5,))],
+)
+def test_a_plugin_with_a_period_is_called_in_due_steps_only(make_trainer, period, steps):
+    periodic = Periodic(period)
+    trainer = make_trainer(callbacks=[periodic])
+    trainer.train()
+    assert periodic.steps == due(*steps)
+    assert trainer.plugin_times.query("hook == 'on_before_optimizer_step'")["calls"].sum() == len(steps)
+
+
+def test_periods_of_several_plugins_do_not_meet(make_trainer):
+    two, three, always = Periodic("2 steps"), Periodic("3 steps"), Periodic(None)
+    make_trainer(callbacks=[two, always, three]).train()
+    assert two.steps == due(2, 4, 6, 8)
+    assert three.steps == due(3, 6)
+    assert always.steps == due(*range(1, 9))
+
+
+def test_a_step_of_several_batches_is_due_as_a_whole(make_trainer):
+    periodic = Periodic("2 steps")
+    make_trainer(callbacks=[periodic], accumulate=2).train()
+    assert periodic.steps == [
+        (what, step) for step in (2, 4) for what in ("before", "after", "before", "gradients", "after")
+    ] or [step for _, step in periodic.steps] == [2, 1, 2, 2, 2, 4, 3, 4, 4, 4]
+
+
+def test_a_period_of_seconds_is_due_in_the_first_step_after_so_much_time(make_trainer, monkeypatch):
+    from artifact_torch.plugin import dispatch
+
+    now = iter(range(1000))  # a second a look
+    monkeypatch.setattr(dispatch.time, "monotonic", lambda: next(now))
+    periodic = Periodic("3 seconds")
+    make_trainer(callbacks=[periodic]).train()
+    steps = [step for what, step in periodic.steps if what == "before"]
+    assert 1 <= len(steps) <= 3
+    assert periodic.steps == due(*steps)
+
+
+def test_a_period_holds_where_a_wrapper_is(make_trainer):
+    class Wrapper:
+        @hookimpl(wrapper=True)
+        def execute_batch_preprocessing(self):
+            return (yield)
+
+    periodic = Periodic("4 steps")
+    make_trainer(callbacks=[periodic, Wrapper()]).train()
+    assert periodic.steps == due(4, 8)
+
+
+def test_a_resumed_training_is_due_at_the_same_steps(make_trainer):
+    class Save:
+        @hookimpl
+        def execute_batch_postprocessing(self, trainer):
+            if trainer.state.step == 5 and not trainer.run.checkpoints.paths():
+                trainer.save_checkpoint()
+
+    trainer = make_trainer(callbacks=[Periodic("3 steps"), Save()])
+    trainer.train()
+    periodic = Periodic("3 steps")
+    again = make_trainer(callbacks=[periodic, Save()], run=trainer.run)
+    again.load_checkpoint()
+    again.train()
+    assert periodic.steps == due(6)
+
+
+def test_a_period_that_is_none_is_refused(make_trainer):
+    with pytest.raises(PluginError, match="its batch_period is wrong: 'often' is no period"):
+        make_trainer(callbacks=[Periodic("often")])
+
+
+# Priority.
+
+
+def test_a_higher_priority_is_called_first_and_marks_count_more(make_trainer):
+    events = []
+
+    def plugin(name, priority=None, **mark):
+        def execute_epoch_preprocessing(self):
+            events.append(name)
+
+        members = {"execute_epoch_preprocessing": hookimpl(execute_epoch_preprocessing, **mark)}
+        return type(name, (), members if priority is None else {**members, "priority": priority})()
+
+    plugins = [
+        plugin("first_given"),
+        plugin("low", -5),
+        plugin("last", 99, trylast=True),
+        plugin("high", 10),
+        plugin("second_given", 0),
+        plugin("first", -99, tryfirst=True),
+    ]
+    trainer = make_trainer(epochs=1, callbacks=plugins)
+    trainer.train()
+    assert events == ["first", "high", "first_given", "second_given", "low", "last"]
+    found = trainer.hooks.implementations("execute_epoch_preprocessing")
+    assert [each.priority for each in found] == [-99, 10, 0, 0, -5, 99]
+
+
+def test_a_priority_that_is_no_number_is_refused(make_trainer):
+    plugin = noting("Plugin", [])
+    plugin.priority = "high"
+    with pytest.raises(PluginError, match="its priority is 'high': give a whole number"):
+        make_trainer(callbacks=[plugin])

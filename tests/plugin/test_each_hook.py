@@ -69,6 +69,52 @@ def is_open(figure):
 # Run.
 
 
+def test_hook_on_evaluation_start(make_trainer):
+    seen = []
+
+    class Plugin:
+        @hookimpl
+        def on_evaluation_start(self, trainer):
+            seen.append(("evaluated", trainer.state.step, trainer.model.training))
+
+        @hookimpl
+        def on_validation_start(self):
+            seen.append("validated")
+
+    routine = ValidationRoutine(val_loader=tiny_loader(16), callbacks=[NumberOfSamples("samples")], period=2)
+    trainer = make_trainer(epochs=2, callbacks=[Plugin()], validation=routine)
+    trainer.train()
+    assert seen == [("evaluated", 8, True), "validated", ("evaluated", 8, True)]  # the second before it is saved
+    with trainer.evaluating(), trainer.evaluating():
+        assert len(seen) == 4
+
+
+def test_hook_on_evaluation_end(make_trainer):
+    weights = []
+
+    class Half:
+        """Evaluates half of the weights."""
+
+        @hookimpl
+        def on_evaluation_start(self, trainer):
+            weights.append(trainer.model.layers[1].weight.clone())
+            trainer.model.layers[1].weight.data.mul_(0.5)
+
+        @hookimpl
+        def on_evaluation_end(self, trainer):
+            trainer.model.layers[1].weight.data.copy_(weights[-1])
+
+    plain, halved = make_trainer(), make_trainer(callbacks=[Half()])
+    plain.train()
+    halved.train()
+    assert torch.equal(plain.model.layers[1].weight, halved.model.layers[1].weight)
+    saved = type(halved.model).load(halved.run.model_path)
+    assert torch.equal(saved.layers[1].weight, halved.model.layers[1].weight / 2)
+    with pytest.raises(ValueError, match="while evaluating"), halved.evaluating():
+        raise ValueError("while evaluating")
+    assert torch.equal(plain.model.layers[1].weight, halved.model.layers[1].weight)
+
+
 def test_hook_on_train_start(make_trainer):
     seen = []
 
@@ -539,6 +585,25 @@ def test_hook_track_file(make_trainer):
     trainer = make_trainer(epochs=1, callbacks=[Plugin()])
     trainer.train()
     assert seen == [("model", trainer.run.model_path, True, TRAIN, 1, 4), "end"]
+
+
+# Stopping within an epoch.
+
+
+def test_hook_should_stop_in_epoch(make_trainer):
+    asked = []
+
+    class Plugin:
+        @hookimpl
+        def should_stop_in_epoch(self, trainer):
+            asked.append(trainer.state.step)
+            return "six steps are enough" if trainer.state.step == 6 else None
+
+    trainer = make_trainer(callbacks=[Plugin()])
+    result = trainer.train()
+    assert (result.reason, result.steps, result.epochs) == ("Plugin: six steps are enough", 6, 1)
+    assert asked == [1, 2, 3, 4, 5, 6]
+    assert trainer.run.record["status"] == "stopped"
 
 
 # Checkpoints.
