@@ -50,6 +50,8 @@ format: setup
 
 docs: setup
 	$(BIN)/python -m artifact_torch.plugin.documentation docs/hooks.md
+	$(BIN)/python -m artifact_torch.testing.component_reference \
+		$$(grep -l '^<!-- components: begin -->$$' plugins/*/README.md)
 
 bench: setup
 	$(BIN)/python tests/benchmarks/bench_start.py $(OUT)

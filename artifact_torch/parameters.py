@@ -1,13 +1,15 @@
-"""The parameters of components: what a configuration may set, with types, defaults and what each means."""
+"""What is known of components from their code: what a configuration may set, and what their docstrings say."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import re
+import textwrap
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, create_model
@@ -15,9 +17,10 @@ from pydantic import BaseModel, create_model
 from artifact_torch.core.model import Model
 from artifact_torch.core.options import Options
 
-__all__ = ["Parameter", "parameters_model", "parameters_of"]
+__all__ = ["Documentation", "Parameter", "documentation_of", "parameters_model", "parameters_of"]
 
-_ENTRY = re.compile(r"(?P<names>[a-z_]\w*(?:, [a-z_]\w*)*): (?P<text>.*)", flags=re.DOTALL)
+_ENTRY = re.compile(r"(?P<names>[a-z_]\w*(?:, [a-z_]\w*)*): (?P<text>.*)")
+_HEADING = re.compile(r"(?P<name>Args|Attributes|Example|Raises|Returns|Yields)::?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +42,40 @@ class Parameter:
     description: str
 
 
+@dataclass(frozen=True, slots=True)
+class Documentation:
+    """What the docstring of a class says besides its parameters; literals are written as in the docstring.
+
+    Attributes:
+        summary: its first paragraph, on one line; empty if the class has no docstring of its own.
+        text: its other paragraphs before and between the sections, as they stand.
+        example: the code of its section ``Example``; empty if there is none.
+    """
+
+    summary: str
+    text: str
+    example: str
+
+
 def parameters_of(component: Callable[..., object]) -> tuple[Parameter, ...]:
     """The parameters that a configuration may set, in order, of a class, a function, or a partial of one."""
     factory = _factory(component)
-    described = _descriptions(_target(factory))
-    if isinstance(component, type):
-        described = {**_descriptions(component), **described}
+    described: dict[str, str] = {}
+    # A parameter that comes from a base class is described there, unless the class has more to say of it.
+    sources: list[object] = [*reversed(component.__mro__)] if isinstance(component, type) else []
+    for source in (*sources, _target(factory)):
+        described |= _descriptions(source)
     return tuple(
         Parameter(name, _type_text(hint), default is ..., None if default is ... else default, described.get(name, ""))
         for name, (hint, default) in _fields(factory).items()
     )
+
+
+def documentation_of(component: type) -> Documentation:
+    """Read the docstring of a class; what it inherits says nothing about it."""
+    sections = _sections(component)
+    summary, _, text = sections.get("", "").partition("\n\n")
+    return Documentation(" ".join(summary.split()), text.strip("\n"), sections.get("Example", ""))
 
 
 def parameters_model(factory: Callable[..., object]) -> type[BaseModel]:
@@ -79,23 +106,27 @@ def _target(factory: Callable[..., object]) -> Any:
     return cast("Any", factory).func if isinstance(factory, functools.partial) else factory
 
 
-def _descriptions(target: object) -> dict[str, str]:
+def _descriptions(documented: object) -> dict[str, str]:
     """Name -> text of the section ``Args`` of a docstring."""
-    lines = (inspect.getdoc(target) or "").splitlines()
-    if "Args:" not in lines:
-        return {}
     described: dict[str, str] = {}
-    entry = ""
-    for line in [*lines[lines.index("Args:") + 1 :], "end"]:
-        if line.startswith("        "):  # an entry goes on
-            entry = f"{entry} {line.strip()}"
-            continue
-        if match := _ENTRY.fullmatch(entry):
+    for entry in re.split(r"\n(?=\S)", _sections(documented).get("Args", "")):  # what continues one is indented
+        if match := _ENTRY.fullmatch(" ".join(entry.split())):
             described |= dict.fromkeys(match["names"].split(", "), match["text"])
-        entry = line.strip()
-        if line and not line.startswith("    "):
-            break
     return described
+
+
+def _sections(documented: object) -> dict[str, str]:
+    """Heading -> content, without its indentation, of an object's own docstring; ``""`` -> what is in no section."""
+    found: dict[str, list[str]] = {}
+    current = ""
+    for line in inspect.cleandoc(documented.__doc__ or "").splitlines():
+        if heading := _HEADING.fullmatch(line):
+            current = heading["name"]
+        else:
+            if line and not line.startswith(" "):
+                current = ""
+            found.setdefault(current, []).append(line)
+    return {name: textwrap.dedent("\n".join(lines)).strip("\n") for name, lines in found.items()}
 
 
 def _type_text(hint: Any) -> str:
@@ -105,6 +136,10 @@ def _type_text(hint: Any) -> str:
         return " | ".join(map(_type_text, get_args(hint)))
     if hint is type(None):
         return "None"
+    if isinstance(hint, list):  # the arguments of a Callable
+        return f"[{', '.join(map(_type_text, cast('list[Any]', hint)))}]"
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return " | ".join(repr(str(member)) for member in hint)
     if get_origin(hint) is not None:
         inner = ", ".join("..." if each is ... else _type_text(each) for each in get_args(hint))
         return f"{_type_text(get_origin(hint))}[{inner}]"

@@ -1,4 +1,4 @@
-"""The kit for the tests of plugins: contract tests, a model that trains in milliseconds, its data, a recorder of hooks.
+"""The kit for the tests of plugins: contract tests, tests of what a README says, a tiny model, data, a hook recorder.
 
 Names are imported when they are first used, so ``import artifact_torch.testing`` imports neither torch nor pytest. The
 fixtures ``make_trainer`` and ``hook_recorder`` are there in every pytest run; ``pytest --fixtures`` describes them.
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from artifact_torch.testing.parts import TinyOutput as TinyOutput
     from artifact_torch.testing.parts import tiny_loader as tiny_loader
     from artifact_torch.testing.plans import TinyPlan as TinyPlan
+    from artifact_torch.testing.reference_tests import reference_tests as reference_tests
 
 __getattr__, __dir__ = lazy_attributes(
     __name__,
@@ -41,6 +42,7 @@ __getattr__, __dir__ = lazy_attributes(
         "checks_of": "artifact_torch.testing.contracts",
         "contract_tests": "artifact_torch.testing.contracts",
         "outcome_of": "artifact_torch.testing.contracts",
+        "reference_tests": "artifact_torch.testing.reference_tests",
         "run_check": "artifact_torch.testing.contracts",
         "tiny_loader": "artifact_torch.testing.parts",
     },

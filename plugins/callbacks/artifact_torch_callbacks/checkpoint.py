@@ -36,6 +36,13 @@ class Checkpoint(Callback):
 
     Raises:
         UsageError: an argument is out of range.
+
+    Example::
+
+        checkpoint = Checkpoint(keep=2, keep_best=1)  # the newest two, and the best by validation/loss
+        trainer = Trainer(model, train_loader, epochs=3, validation=validation, callbacks=[checkpoint])
+        trainer.train()
+        print(trainer.run.checkpoints.directory)
     """
 
     def __init__(

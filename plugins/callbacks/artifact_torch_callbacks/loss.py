@@ -16,7 +16,8 @@ class Loss(ScoreCallback):
     """The mean loss over a loader's samples, in evaluation mode; by default the column ``validation/loss``.
 
     A batch's loss is taken as the mean over its samples and weighted by their number, which is the first dimension of
-    the batch's first tensor, so that a smaller last batch counts for less.
+    the batch's first tensor, so that a smaller last batch counts for less. The model has to return a ``loss`` in
+    evaluation mode too.
 
     Args:
         split: the loader to pass over, the training or the validation loader.
@@ -25,6 +26,13 @@ class Loss(ScoreCallback):
     Raises:
         UsageError: an argument cannot be used; or, in validation, the loader has no batch or a batch no tensor.
         MissingLossError: in validation, the model's output holds no scalar ``loss``.
+
+    Example::
+
+        routine = ValidationRoutine(val_loader=val_loader)
+        trainer = Trainer(model, train_loader, epochs=3, validation=routine, callbacks=[Loss()])
+        trainer.train()
+        print(trainer.epoch_scores["validation/loss"])
     """
 
     def __init__(self, *, split: Literal["train", "validation"] = "validation", name: str = "loss") -> None:

@@ -25,7 +25,18 @@ class ProgressDisplay(Protocol):
 
 
 class Progress(Callback):
-    """Shows on stderr how far training is, the time left, the loss and the newest scores.
+    """Shows on stderr how far training is, the time left, the loss and up to three of the newest scores.
+
+    The bar covers the steps of the whole training, and shows as many scores as fit and how many steps a second are
+    made. In it, the loss is the mean of the epoch so far::
+
+        epoch 4/12, step 1010/3600  28%|████▌           | 00:06 left, loss 2.1945, validation/loss 2.3454, 412 steps/s
+
+    Elsewhere it is one line an epoch::
+
+        epoch  2/12  loss   2.6175  0.9 s, 8.4 s left         412 steps/s  validation/loss   2.3454
+
+    If a tenth of the time or more was spent waiting for the loader, both say so: ``waits 23% for data``.
 
     Args:
         style: ``"bar"`` draws one bar over all steps, ``"lines"`` writes one line an epoch, ``"auto"`` draws the bar if
@@ -33,6 +44,11 @@ class Progress(Callback):
 
     Raises:
         UsageError: there is no such style.
+
+    Example::
+
+        trainer = Trainer(model, train_loader, epochs=3, validation=validation, callbacks=[Progress(style="lines")])
+        trainer.train()
     """
 
     def __init__(self, *, style: Literal["auto", "bar", "lines"] = "auto") -> None:

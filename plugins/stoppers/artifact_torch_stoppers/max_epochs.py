@@ -20,6 +20,12 @@ class MaxEpochs(EarlyStopper):
 
     Raises:
         UsageError: ``epochs`` is not positive.
+
+    Example::
+
+        trainer = Trainer(model, train_loader, epochs=100, stoppers=[MaxEpochs(epochs=3)])
+        result = trainer.train()
+        print(result.reason)  # MaxEpochs: 3 epochs are done
     """
 
     def __init__(self, *, epochs: int) -> None:

@@ -40,7 +40,9 @@ class Patience(EarlyStopper):
 
     Everything is computed from the recorded scores each time, so a resumed training stops exactly where an
     uninterrupted one would. Epochs in which the score was not recorded, because validation was not due, do not count. A
-    value that is NaN or infinite is no improvement.
+    value that is NaN or infinite is no improvement, so a score that is never a number stops training too. A score that
+    nothing records is an error that names the close ones, after ``epochs`` epochs or, if that is later, after the first
+    validation.
 
     Args:
         score: a column of ``trainer.epoch_scores``, such as ``train/loss`` or ``validation/MEAN_JS_DISTANCE``.
@@ -50,6 +52,13 @@ class Patience(EarlyStopper):
 
     Raises:
         UsageError: an argument is out of range; or, in training, nothing records the score.
+
+    Example::
+
+        stopper = Patience(score="validation/loss", epochs=2, minimum_change=0.1)
+        trainer = Trainer(model, train_loader, epochs=100, validation=validation, stoppers=[stopper])
+        result = trainer.train()
+        print(f"{result.epochs} epochs: {result.reason}")
     """
 
     def __init__(

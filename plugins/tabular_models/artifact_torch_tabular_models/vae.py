@@ -42,6 +42,17 @@ class TableVAE(TabularGenerativeModel[TableInput, TableOutput]):
     The latent is normal with independent dimensions. The decoder gives the code of a column given the latent and the
     codes of the columns before it, so that dependencies between columns need not all pass through the latent; free
     bits (Kingma et al., 2016) keep the latent in use nevertheless.
+
+    Example::
+
+        import pandas as pd
+        from artifact_torch_table_comparison import table_from_frame
+
+        table = table_from_frame(pd.DataFrame({"animal": ["cat", "dog", "hen"] * 60, "mass": [4.1, 20.5, 2.2] * 60}))
+        model = TableVAE.from_table(table, latent_size=4)
+        loader = InMemoryDataLoader(model.encode(table.frame), batch_size=50, shuffle=True)
+        Trainer(model, loader, epochs=3).train()
+        print(model.generate(GenerationParams(num_samples=5, seed=1)))
     """
 
     def __init__(
