@@ -97,9 +97,11 @@ class Model(nn.Module, ABC, Generic[InputT, OutputT]):
 
         The directory appears whole or not at all; an existing one is replaced.
         """
+        entry = registry.entry_of("models", type(self))
         description: JsonDict = {
             "class": type(self).__qualname__,
             "name": registry.name_of("models", type(self)),
+            "distribution": None if entry is None else entry.source,
             "format_version": self.format_version,
             "config": self.config(),
         }
@@ -135,7 +137,13 @@ def load_model(path: Path | str) -> Model:
             f"{path} holds a model of the unregistered class {description['class']}: load it with "
             f"{description['class']}.load(path), or register the class first with registry.add('models', ...)."
         )
-    model_class = registry.get("models", name)
+    try:
+        model_class = registry.get("models", name)
+    except PluginError as error:
+        distribution = description.get("distribution")
+        if distribution is None or name in registry.names("models"):
+            raise
+        raise PluginError(f"{path} holds a model {name!r} of {distribution}, which is not installed here.") from error
     if not issubclass(model_class, Model):  # the registry checks it too; this tells the type checker
         raise PluginError(f"the model {name!r} is not a subclass of artifact_torch.Model.")
     return _restored(model_class, Path(path), tensors, description)

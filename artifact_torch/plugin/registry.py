@@ -88,11 +88,13 @@ class Registry:
         for name, added in self._added[kind].items():
             if added is component:
                 return name
+        entry = self.entry_of(kind, component)
+        return None if entry is None else entry.name
+
+    def entry_of(self, kind: str, component: type) -> PluginEntry | None:
+        """The installed entry that provides a class, or None; no plugin is imported to find out."""
         value = f"{component.__module__}:{component.__qualname__}"
-        for entry in discover(kind):
-            if entry.value == value or _same(entry, component):
-                return entry.name
-        return None
+        return next((entry for entry in discover(kind) if entry.value == value or _same(entry, component)), None)
 
     def _find(self, kind: str, name: str, selection: PluginSelection | None) -> PluginEntry:
         selection = selection or PluginSelection()

@@ -63,6 +63,7 @@ def test_a_saved_model_is_tensors_and_json(tmp_path):
     assert json.loads((path / "state.json").read_text()) == {
         "class": "Wide",
         "name": None,
+        "distribution": None,
         "format_version": 1,
         "config": {"width": 2, "names": ["a"]},
     }
@@ -144,6 +145,29 @@ def test_a_model_that_is_not_registered_is_not_loaded_by_name(tmp_path):
     path = Wide().save(tmp_path / "model")
     with pytest.raises(CheckpointError, match=r"unregistered class Wide: load it with Wide.load"):
         load_model(path)
+
+
+def test_a_model_whose_plugin_is_missing_says_what_to_install(tmp_path, install, monkeypatch):
+    source = "from artifact_torch.testing import TinyModel\n\n\nclass Foreign(TinyModel):\n    pass\n"
+    entry_points = {"artifact_torch.models": {"foreign": "foreign_models:Foreign"}}
+    install("foreign-models", entry_points, version="2.3", foreign_models=source)
+    path = registry.get("models", "foreign")().save(tmp_path / "model")
+    assert load_model(path).dropout == 0.1
+    monkeypatch.undo()  # the folder with the distribution is no longer on sys.path
+    with pytest.raises(
+        PluginError, match=r"model holds a model 'foreign' of foreign-models 2.3, which is not installed"
+    ):
+        load_model(path)
+
+
+@pytest.mark.parametrize("file", ["tensors.safetensors", "state.json", "manifest.json"])
+def test_a_flipped_byte_is_found(tmp_path, file):
+    path = TinyModel().save(tmp_path / "model")
+    content = bytearray((path / file).read_bytes())
+    content[len(content) // 2] ^= 1
+    (path / file).write_bytes(bytes(content))
+    with pytest.raises(CheckpointError, match=file):
+        TinyModel.load(path)
 
 
 def test_what_a_file_says_never_chooses_code_to_import(tmp_path):
