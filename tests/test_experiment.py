@@ -18,6 +18,7 @@ from artifact_torch import (
     RunDirectory,
     load_model,
     parse_config,
+    prepare_experiment,
     run_experiment,
 )
 from artifact_torch.experiment import generate_from_run
@@ -244,3 +245,33 @@ def test_two_runs_of_a_description_differ_only_in_their_directory(table, tmp_pat
     assert second.samples is not None
     assert first.samples.read_bytes() == second.samples.read_bytes()
     assert first.scores == second.scores
+
+
+def test_a_description_keeps_the_best_models_and_restores_the_best(table, tmp_path):
+    config = described(
+        table,
+        training={"epochs": 3},
+        model_tracker={"score": "train/loss", "mode": "max", "keep": 2, "restore_best": True},
+    )
+    result = run_experiment(config, root=tmp_path)
+    kept = json.loads((result.run_directory / "best" / "models.json").read_text())["models"]
+    assert [model["epoch"] for model in kept] == [1, 2]  # the loss falls, and the highest is asked for
+    best = load_model(result.run_directory / "best" / kept[0]["name"]).state_dict()
+    for name, tensor in load_model(result.run_directory / "model").state_dict().items():
+        assert torch.equal(tensor, best[name])
+
+
+def test_a_wrong_key_of_the_model_tracker_is_refused_before_anything_is_made(table, tmp_path):
+    config = described(table, model_tracker={"scores": "train/loss"})
+    with pytest.raises(ConfigError, match=r"unknown key 'scores' in \[model_tracker\]: did you mean 'score'\?"):
+        run_experiment(config, root=tmp_path)
+    assert not (tmp_path / "default").exists()
+
+
+def test_a_section_may_set_the_priority_of_any_component(table, tmp_path):
+    config = described(table, callbacks={"model_summary": {"priority": 7, "depth": 1}})
+    trainer = prepare_experiment(config, root=tmp_path).trainer
+    first = trainer.hooks.implementations("on_train_start")[0]
+    assert (first.plugin, first.priority) == ("ModelSummary", 7)
+    with pytest.raises(ConfigError, match=r"priority = 'high' in \[callbacks.model_summary\]"):
+        prepare_experiment(described(table, callbacks={"model_summary": {"priority": "high"}}), root=tmp_path)
