@@ -189,7 +189,7 @@ class RunDirectory:
         """
         if error is not None:
             fields["traceback"] = "".join(traceback.format_exception(error))
-        ended = datetime.now(UTC).isoformat(timespec="seconds")
+        ended = datetime.now(UTC).isoformat(timespec="milliseconds")
         try:
             self.update(status=status, reason=reason, ended=ended, **fields)
         finally:

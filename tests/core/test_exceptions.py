@@ -26,7 +26,15 @@ from artifact_torch.testing import TinyModel, tiny_loader
 # What a training calls by itself, one after the other; what is asked when a trainer is built fails there.
 HOOKS = [
     *[name for hooks in (LoopHooks, MetricHooks) for name in vars(hooks) if not name.startswith("_")],
-    *["on_train_start", "on_train_end", "track_params", "track_score", "track_file"],
+    *[
+        "on_train_start",
+        "on_train_end",
+        "on_evaluation_start",
+        "on_evaluation_end",
+        "track_params",
+        "track_score",
+        "track_file",
+    ],
     *["on_validation_start", "execute_validation", "on_validation_end", "on_save_checkpoint"],
 ]
 NOT_CALLED_HERE = {

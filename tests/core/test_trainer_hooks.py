@@ -114,8 +114,11 @@ def recorded(tmp_path_factory):
     )
 
 
-BATCH = ["execute_batch_preprocessing", "on_before_optimizer_step", "execute_batch_postprocessing"]
-LOGGED_BATCH = [*BATCH[:2], "log_batch_metrics", "track_score", BATCH[2]]
+BATCH = [
+    *["execute_batch_preprocessing", "on_before_optimizer_step", "execute_batch_postprocessing"],
+    "should_stop_in_epoch",
+]
+LOGGED_BATCH = [*BATCH[:2], "log_batch_metrics", "track_score", *BATCH[2:]]
 DOCUMENTED_ORDER = [
     *["get_validation_period", "get_train_loader_callbacks", "get_val_loader_callbacks"],
     *["get_validation_plan", "get_validation_plan"],
@@ -123,11 +126,12 @@ DOCUMENTED_ORDER = [
     *["execute_epoch_preprocessing", *BATCH, *LOGGED_BATCH],
     *["track_score", "log_epoch_metrics", "execute_epoch_postprocessing", "should_stop"],
     *["execute_epoch_preprocessing", *BATCH, *LOGGED_BATCH],
-    *["track_score", "on_validation_start", "execute_validation", "on_validation_end"],
+    *["track_score", "on_evaluation_start", "on_validation_start", "execute_validation", "on_evaluation_end"],
+    "on_validation_end",
     *["track_score", "track_score", "track_array", "track_plot"],
     *["track_score_collection", "track_array_collection", "track_plot_collection"],
     *["log_epoch_metrics", "execute_epoch_postprocessing", "should_stop"],
-    *["track_file", "on_train_end"],
+    *["on_evaluation_start", "on_evaluation_end", "track_file", "on_train_end"],
     *["on_save_checkpoint", "on_load_checkpoint"],
 ]
 
@@ -164,6 +168,9 @@ def expected_calls(recorded):
         "log_epoch_metrics": [by_trainer] * 2,
         "execute_epoch_postprocessing": [by_trainer] * 2,
         "should_stop": [by_trainer] * 2,
+        "should_stop_in_epoch": [by_trainer] * 4,
+        "on_evaluation_start": [by_trainer] * 2,
+        "on_evaluation_end": [by_trainer] * 2,
         "on_validation_start": [by_trainer],
         "execute_validation": [{"routine": routine, "trainer": trainer}],
         "on_validation_end": [{"trainer": trainer, "results": None}],

@@ -138,6 +138,17 @@ def saves_every_thousand_steps(it):
     return saved == ["0001-step-000000004", "0002-step-000001000"]
 
 
+def saves_rounded_weights(it):
+    saved = TinyModel.load(it.run / "model")
+    rounded = [parameter.data.bfloat16().float().tolist() for parameter in it.trainer.model.parameters()]
+    return [parameter.tolist() for parameter in saved.parameters()] == rounded != weights_of(it.trainer)
+
+
+def stops_after_an_hour(it):
+    it.trainer.state.seconds = 3601.0
+    return it.module.should_stop_in_epoch(it.trainer) == "an hour is over"
+
+
 def stops_if_the_file_is_there(it):
     (it.run / "stop").touch()
     return "file named stop" in it.trainer.train().reason
@@ -154,6 +165,9 @@ def has_its_state_back(it):
 EFFECTS = {
     "on_train_start": lambda it: text_of(it.run / "model.txt") == str(it.trainer.model),
     "on_train_end": lambda it: "train/loss" in text_of(it.run / "scores.csv"),
+    "on_evaluation_start": saves_rounded_weights,
+    "on_evaluation_end": lambda it: text_of(it.run / "log.txt").count("Used the model of step 4.") == 2,
+    "should_stop_in_epoch": stops_after_an_hour,
     "on_exception": lambda it: json.loads(text_of(it.run / "failure.json")).items() >= {"epoch": 1, "step": 0}.items(),
     "execute_epoch_preprocessing": lambda it: it.trainer.optimizer.param_groups[0]["lr"] == pytest.approx(0.0009),
     "execute_epoch_postprocessing": lambda it: (

@@ -123,13 +123,19 @@ class RunHooks:
 
         Example::
 
-            import logging
-
             from artifact_torch import hookimpl
+
+            exact = []
 
             @hookimpl
             def on_evaluation_start(trainer):
-                logging.getLogger("artifact_torch").debug("The model of step %d is evaluated.", trainer.state.step)
+                exact[:] = [parameter.data for parameter in trainer.model.parameters()]
+                trainer.model.bfloat16().float()
+
+            @hookimpl
+            def on_evaluation_end(trainer):
+                for parameter in trainer.model.parameters():
+                    parameter.data = exact.pop(0)
         """
 
     @hookspec
@@ -156,5 +162,5 @@ class RunHooks:
 
             @hookimpl
             def on_evaluation_end(trainer):
-                logging.getLogger("artifact_torch").debug("Going on after step %d.", trainer.state.step)
+                logging.getLogger("artifact_torch").info("Used the model of step %d.", trainer.state.step)
         """
