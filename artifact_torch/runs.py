@@ -202,7 +202,7 @@ def _named(text: str, root: Path) -> Run:
     if len(found) == 1:
         return found[0]
     if found:
-        raise DataError(f"{text!r} may be any of {len(found)} runs ({_some(found)}): give more of the name.")
+        raise DataError(f"{text!r} may mean {len(found)} runs ({_some(found)}): give more of the name.")
     close = difflib.get_close_matches(text, [name for run in known for name in (run.id, run.name)], n=_SHOWN)
     near = [run for run in known if run.id in close or run.name in close]
     hint = f"the nearest are {_some(near)}" if near else f"the newest are {_some(known)}"
