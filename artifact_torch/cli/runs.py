@@ -21,6 +21,7 @@ from artifact_torch.cli.runs_output import (
     count,
     details_as_json,
     direction,
+    duration,
     main_scores,
     number,
     print_run,
@@ -97,7 +98,10 @@ def list_runs(
 @_root_option
 @_json_option
 def show(run: str, root: Path | None, as_json: bool) -> None:
-    """Show all that is known about RUN: how it ended, parameters, scores, checkpoints, artifacts, plugins, files."""
+    """Show all that is known about RUN.
+
+    That is how it ended, parameters, scores with the last and the best value, checkpoints, artifacts, plugins, files.
+    """
     found = find_run(run, root)
     history = found.history()
     if as_json:
@@ -115,7 +119,11 @@ def show(run: str, root: Path | None, as_json: bool) -> None:
 def compare(
     run: tuple[str, ...], mode: Literal["min", "max"] | None, file: Path | None, root: Path | None, as_json: bool
 ) -> None:
-    """Show two or more runs side by side: parameters and surroundings that differ, and the scores."""
+    """Show two or more runs side by side.
+
+    Of parameters, source revision, environment and plugins only those that differ; and all scores, with the better ones
+    marked.
+    """
     found = _several(run, root)
     if len(found) < 2:
         raise click.UsageError("Name at least two runs: `artifact-torch runs list` shows them.")
@@ -191,7 +199,7 @@ def rm(context: click.Context, run: tuple[str, ...], yes: bool, root: Path | Non
     found = _several(run, root, damaged=True)
     paths = [_removable(each, runs_root(root)) for each in found]
     if not yes:
-        print_table([(each.name, each.status, count(each.epochs, "epoch"), ", ".join(each.tags)) for each in found])
+        print_table([(each.name, each.status, duration(each.seconds), ", ".join(each.tags)) for each in found])
         if not click.confirm(f"Remove {count(len(found), 'run')}?", err=True):
             click.echo("Nothing was removed.", err=True)
             context.exit(1)
@@ -212,7 +220,10 @@ def rm(context: click.Context, run: tuple[str, ...], yes: bool, root: Path | Non
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @_root_option
 def export(run: str, file: Path, root: Path | None) -> None:
-    """Write the scores of RUN by epoch to a CSV FILE, as trainer.epoch_scores has them; - is stdout."""
+    """Write the scores of RUN by epoch to a CSV FILE.
+
+    The columns are those of trainer.epoch_scores; - is stdout.
+    """
     found = find_run(run, root)
     history = found.history()
     if not history:

@@ -58,8 +58,10 @@ def compare_runs(found: Sequence[Run], mode: str | None) -> Comparison:
     names = dict.fromkeys(name for run in found for name in run.scores)
     names |= dict.fromkeys(name for history in histories for name in history)
     scores = [_compared(name, found, histories, direction(name) or mode) for name in names]
-    params = _differing([run.params for run in found])
-    return Comparison(found, params, _differing([_made_with(run) for run in found]), scores)
+    params, made_with = _differing([run.params for run in found]), _differing([_made_with(run) for run in found])
+    if made_with.get("seed") == params.get("experiment.seed"):
+        made_with.pop("seed", None)  # it is told already
+    return Comparison(found, params, made_with, scores)
 
 
 def comparison_as_json(comparison: Comparison) -> dict[str, Any]:
@@ -161,10 +163,14 @@ def _differing(mappings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 def _made_with(run: Run) -> dict[str, Any]:
     record = run.record
-    seed = {} if "experiment.seed" in run.params else {"seed": record.get("seed")}
     plugins = [each for each in record.get("plugins", []) if isinstance(each, dict)]
     versions = {f"plugins.{each.get('name')}": each.get("version") for each in plugins}
-    return {**seed, "revision": record.get("revision"), **flattened(record.get("environment", {})), **versions}
+    return {
+        "seed": record.get("seed"),
+        "revision": record.get("revision"),
+        **flattened(record.get("environment", {})),
+        **versions,
+    }
 
 
 def _heads(found: Sequence[Run]) -> list[str]:

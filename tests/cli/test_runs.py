@@ -31,6 +31,7 @@ def trained(root, experiment, *, epochs=2, tags=(), params=None, **options):
     options = {"device": "cpu", "use_installed_plugins": False, **options}
     trainer = Trainer(TinyModel(0.0), tiny_loader(), epochs=epochs, run=run, params=params, **options)
     trainer.train()
+    run.update(revision="abc")  # the working directory's, which may change meanwhile
     return trainer
 
 
@@ -281,12 +282,20 @@ def test_surroundings_that_differ_are_told(root, capsys):
     directory = RunDirectory.open(find_run(short, root).path)
     environment = directory.record["environment"]
     libraries = {**environment["libraries"], "torch": "1.0"}
-    directory.update(revision="abc", environment={**environment, "libraries": libraries}, plugins=[], seed=5)
+    directory.update(revision="def", environment={**environment, "libraries": libraries}, plugins=[], seed=5)
     compared = as_json(capsys, "compare", short, long, "--runs", root)
     assert compared["made_with"].keys() == {"revision", "libraries.torch", "seed", "plugins.run_directory"}
-    assert compared["made_with"]["revision"][0] == "abc"
+    assert compared["made_with"]["revision"] == ["def", "abc"]
     assert compared["made_with"]["seed"] == [5, 0]
     assert compared["made_with"]["plugins.run_directory"] == [None, "1.0.0"]
+
+
+def test_a_seed_that_is_a_parameter_too_is_told_once(root, capsys):
+    short, long, _ = ids(root)
+    for seed, run in enumerate((short, long)):
+        RunDirectory.open(find_run(run, root).path).update(seed=seed, params={"experiment.seed": seed})
+    compared = as_json(capsys, "compare", short, long, "--runs", root)
+    assert (compared["params"], compared["made_with"]) == ({"experiment.seed": [0, 1]}, {})
 
 
 def test_a_comparison_as_json_and_csv_is_complete(made, tmp_path, capsys):
@@ -391,9 +400,10 @@ def answer(monkeypatch, text):
 def test_runs_are_removed_after_a_yes(root, capsys, monkeypatch):
     short, long, damaged = ids(root)
     answer(monkeypatch, "y\n")
+    seconds = find_run(short, root).seconds
     code, out, err = ended(capsys, "rm", short, damaged, short, "--runs", root)
     assert code == 0
-    assert ["short/" + short, "finished", "2 epochs", "baseline"] in table(out)
+    assert [f"short/{short}", "finished", duration(seconds), "baseline"] in table(out)
     assert err.startswith("Remove 2 runs? ")
     assert out.endswith(f"Removed short/{short}.\nRemoved short/{damaged}.\n")
     assert list((root / "short").iterdir()) == []
