@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from artifact_torch import EarlyStopper, UsageError
+from artifact_torch import EarlyStopper
+from artifact_torch_stoppers.wording import check_count
 
 if TYPE_CHECKING:
     from artifact_torch import Trainer
@@ -29,8 +30,7 @@ class MaxEpochs(EarlyStopper):
     """
 
     def __init__(self, *, epochs: int) -> None:
-        if epochs < 1:
-            raise UsageError(f"MaxEpochs needs at least 1 epoch, not {epochs}.")
+        check_count("MaxEpochs", epochs, "epoch")
         self.epochs = epochs
 
     def check(self, trainer: Trainer) -> str | None:
