@@ -82,7 +82,7 @@ class Plateau(EarlyStopper):
         improvement = _relative_slope(numbers) * (-1.0 if self.mode == "min" else 1.0)
         if improvement > self.slope:
             return None
-        course = f"improves by {improvement:.3g}" if improvement >= 0 else f"gets worse by {-improvement:.3g}"
+        course = f"{'improves' if improvement >= 0 else 'gets worse'} by {abs(improvement):.3g}"
         return (
             f"{found} and {course} of its level an epoch over {self.epochs} epochs, where more than {self.slope:g} is "
             "wanted"
