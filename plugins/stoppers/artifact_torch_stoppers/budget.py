@@ -17,8 +17,8 @@ class Budget(StepStopper):
     """Stops when a run has spent its budget of hours or of money, in the middle of an epoch if need be.
 
     Counted is the wall time in training, validation included, over all processes that worked on the run, at the price
-    of an hour of the whole machine. It is looked at after each optimizer step, which costs well under a microsecond;
-    what comes after, such as the last validation, is not in the budget. Hours and money are bounded at once by
+    of an hour of the whole machine. It is looked at after each optimizer step, which costs microseconds; what comes
+    after, such as the last validation, is not in the budget. Hours and money are bounded at once by
     ``Budget(amount=48) | Budget(amount=100, price_per_hour=2.5)``.
 
     Args:

@@ -17,10 +17,10 @@ __all__ = ["TimeLimit"]
 class TimeLimit(StepStopper):
     """Stops when training has taken so much wall time, in the middle of an epoch if need be.
 
-    It looks at the clock after each optimizer step, which costs well under a microsecond, and not while a validation or
-    a batch goes on. ``margin`` has to leave time for one of them, for the checkpoint, and for the validation and the
-    saving of the model with which training ends. Where a training stops depends on how fast the machine is; what it has
-    learnt up to there does not, and it can be resumed to the same end.
+    It looks at the clock after each optimizer step, which costs microseconds, and not while a validation or a batch
+    goes on. ``margin`` has to leave time for one of them, for the checkpoint, and for the validation and the saving of
+    the model with which training ends. Where a training stops depends on how fast the machine is; what it has learnt up
+    to there does not, and it can be resumed to the same end.
 
     Args:
         limit: in seconds, or as a text such as ``"4 h"`` or ``"1 hour 30 minutes"``.
