@@ -17,5 +17,5 @@ def num_samples(batch: ModelInput) -> int | None:
     """The first dimension of the batch's first tensor that has one; None if there is no such tensor."""
     for value in cast("Mapping[str, Any]", batch).values():
         if isinstance(value, torch.Tensor) and value.ndim:
-            return len(value)
+            return value.shape[0]
     return None

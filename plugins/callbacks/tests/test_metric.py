@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import inspect
 import math
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -378,6 +379,32 @@ def test_a_module_that_is_called_with_batch_and_output_is_a_function() -> None:
     callback = Metric(name="largest", metric=Largest())
     callback.update({"features": torch.zeros(2, 3)}, {"prediction": torch.tensor([1.0, 3.0])})  # type: ignore[typeddict-unknown-key]
     assert callback.compute() == 3.0
+
+
+def test_a_copy_that_went_through_pickle_computes_the_same() -> None:
+    given: Any = ({"target": torch.ones(3, 1)}, {"prediction": torch.zeros(3, 1)})
+    for callback in (Metric(name="error", metric=absolute_error), errors(Mean())):
+        copy = pickle.loads(pickle.dumps(callback))
+        copy.update(*given)
+        assert (copy.name, copy.compute()) == ("error", 1.0)
+        assert callback.kind is ArtifactKind.SCORE
+
+
+class Mean:
+    """The mean absolute error of all batches; no torchmetrics, and with nothing but what is asked for."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.sum, self.number = 0.0, 0
+
+    def update(self, prediction: torch.Tensor, target: torch.Tensor) -> None:
+        self.sum += float((prediction - target).abs().sum())
+        self.number += len(target)
+
+    def compute(self) -> float:
+        return self.sum / self.number
 
 
 def test_a_configuration_is_told_that_it_cannot_name_a_metric(torchmetrics: Any) -> None:
