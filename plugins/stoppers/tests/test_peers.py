@@ -103,7 +103,7 @@ def is_comparable(values: Values, mode: Mode) -> bool:
     return (-INF if mode == "min" else INF) not in values
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(
     values=sequences(QUARTERS | NO_NUMBERS),
     patience=st.integers(1, 6),
@@ -141,7 +141,7 @@ def test_patience_stops_where_keras_does(
     )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(
     values=sequences(QUARTERS | NO_NUMBERS),
     patience=st.integers(1, 6),
@@ -178,7 +178,7 @@ def test_all_three_stop_in_one_epoch_whatever_the_numbers(
     assert found == lightning_stop_epoch(values, patience=patience, min_delta=0.0, mode=mode, check_finite=True)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(
     values=sequences(QUARTERS | st.sampled_from([NAN])),
     patience=st.integers(1, 6),
