@@ -32,13 +32,13 @@ class Profiler(Callback):
 
     After the window there is a folder ``profile`` in the run directory, with
 
-    - ``steps-13-17.json``, the trace, for https://ui.perfetto.dev or ``chrome://tracing``: every operation on its
+    - ``steps-8-12.json``, the trace, for https://ui.perfetto.dev or ``chrome://tracing``: every operation on its
       thread or device, at its time;
-    - ``steps-13-17.txt``, a table of the operations, the most expensive ones first;
+    - ``steps-8-12.txt``, a table of the operations, the most expensive ones first;
 
     and the first lines of the table, shortened, are in the log::
 
-        Steps 13 to 17 took 99.5 ms; of that, these operations took most (profile/steps-13-17.txt has all):
+        Steps 8 to 12 took 99.5 ms; of that, these operations took most (profile/steps-8-12.txt has all):
            share       a step  calls  operation
            31.2%     6.204 ms     30  aten::addmm
            12.9%     2.571 ms      5  Optimizer.step#Adam.step
@@ -74,7 +74,7 @@ class Profiler(Callback):
     def __init__(
         self,
         *,
-        wait: int = 10,
+        wait: int = 5,
         warmup: int = 2,
         active: int = 5,
         start: int = 1,

@@ -57,10 +57,10 @@ def log_of(trainer: Trainer) -> str:
 def test_is_found_by_name_and_profiles_a_window(make_trainer: MakeTrainer) -> None:
     assert components.get("callbacks", "profiler") is Profiler
     files = Files()
-    trainer = make_trainer(epochs=5, callbacks=["profiler", files])
+    trainer = make_trainer(epochs=4, callbacks=["profiler", files])
     trainer.train()
-    assert written(trainer) == ["steps-13-17.json", "steps-13-17.txt"]
-    assert files.tracked[0] == ("profile", trainer.run.path / "profile", 17)
+    assert written(trainer) == ["steps-8-12.json", "steps-8-12.txt"]
+    assert files.tracked[0] == ("profile", trainer.run.path / "profile", 12)
 
 
 def test_exactly_the_steps_of_the_window_are_recorded(make_trainer: MakeTrainer) -> None:
