@@ -12,18 +12,21 @@ import torch
 from artifact_torch_callbacks import Checkpoint
 
 from artifact_torch import (
+    ArtifactKind,
     Callback,
     CheckpointError,
     DivergedError,
     EarlyStopper,
     RunDirectory,
+    StepStopper,
     Trainer,
     UsageError,
+    ValidationRoutine,
     hookimpl,
 )
 from artifact_torch import registry as components
 from artifact_torch.config import validated_parameters
-from artifact_torch.testing import TinyModel, tiny_loader
+from artifact_torch.testing import TinyModel, TinyPlan, tiny_loader
 
 STEPS_PER_EPOCH = 4
 
@@ -187,8 +190,10 @@ def test_old_checkpoints_that_cannot_be_deleted_are_a_warning(tmp_path: Path, ca
     assert f"Of the old checkpoints in {in_the_way.parent}, 1 could not be deleted (Not a directory)" in caplog.text
 
 
-@pytest.mark.parametrize("options", [{"period": 0}, {"keep": 0}, {"keep": -1}])
-def test_arguments_out_of_range_are_refused(options: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "options", [{"period": 0}, {"period": "0 steps"}, {"period": [1, 0]}, {"keep": 0}, {"keep": -1}]
+)
+def test_arguments_out_of_range_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="at least 1"):
         Checkpoint(**options)
 
@@ -242,7 +247,7 @@ def numbers(trainer: Trainer) -> list[int]:
 
 @pytest.mark.parametrize("background", [False, True])
 def test_within_epochs_it_saves_every_so_many_steps(tmp_path: Path, background: bool) -> None:
-    trainer = new_trainer(tmp_path, Checkpoint(period_steps=3, keep=None, background=background))
+    trainer = new_trainer(tmp_path, Checkpoint(period=[1, "3 steps"], keep=None, background=background))
     trainer.train()
     assert numbers(trainer)[:4] == [3, 4, 6, 8]
 
@@ -256,7 +261,7 @@ def test_a_step_of_several_batches_is_saved_once(tmp_path: Path) -> None:
         accumulate=2,
         device="cpu",
         run=run,
-        callbacks=[Checkpoint(period=2, period_steps=1, keep=None)],
+        callbacks=[Checkpoint(period=[2, "1 step"], keep=None)],
         use_installed_plugins=False,
     )
     trainer.train()
@@ -282,3 +287,190 @@ def test_a_disk_that_is_full_ends_training_if_that_is_wanted(tmp_path: Path) -> 
     with pytest.raises(CheckpointError, match=r"could not be written to .* Training was stopped, and earlier"):
         trainer.train()
     assert trainer.state.epochs_completed == 1
+
+
+@pytest.mark.parametrize(
+    ("period", "steps"),
+    [
+        ("3 steps", [3, 6, 9, 12, 12]),  # the last one is that of the epoch
+        ("2 epochs", [8, 12]),
+        ("1 hour", [12]),
+        (["5 steps", "7 steps"], [5, 7, 10, 12]),
+        (["5 steps", "1 hour", 2], [5, 8, 10, 12]),
+    ],
+)
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_period_is_counted_in_what_it_says(tmp_path: Path, period: Any, steps: list[int], accumulate: int) -> None:
+    trainer = Trainer(
+        TinyModel(),
+        tiny_loader(64 * accumulate),
+        epochs=3,
+        accumulate=accumulate,
+        device="cpu",
+        run=RunDirectory.create(root=tmp_path),
+        callbacks=[Checkpoint(period=period, keep=None)],
+        use_installed_plugins=False,
+    )
+    trainer.train()
+    assert numbers(trainer) == steps
+
+
+def test_a_time_counts_from_the_last_checkpoint(tmp_path: Path) -> None:
+    class TimePasses(Callback):
+        """Makes a training count seconds, so that nobody has to wait for them: seven with each step."""
+
+        @hookimpl(tryfirst=True)
+        def execute_batch_postprocessing(self, trainer: Trainer) -> None:
+            trainer.state.seconds += 7.0
+
+    trainer = new_trainer(tmp_path, Checkpoint(period=["20 seconds", 2], keep=None), TimePasses(), epochs=4)
+    trainer.train()
+    # Three steps are 21 seconds; those after the checkpoint of the second epoch count from it.
+    assert numbers(trainer) == [3, 6, 8, 11, 14, 16]
+
+
+def test_a_time_counts_on_where_training_is_resumed(tmp_path: Path) -> None:
+    trainer = new_trainer(tmp_path, Checkpoint(period="1 hour"), epochs=2)
+    trainer.train()
+    trainer.state.seconds = 36_000.0
+    resumed = new_trainer(tmp_path, Checkpoint(period="1 hour", at_end=False), epochs=4)
+    resumed.load_checkpoint(trainer.save_checkpoint())
+    resumed.train()
+    assert numbers(resumed) == []  # no hour has passed since the checkpoint
+
+
+@pytest.mark.parametrize("stoppers", [[], [StopAfter(3)]])
+def test_the_last_epoch_is_not_saved_if_that_is_not_wanted(tmp_path: Path, stoppers: list[EarlyStopper]) -> None:
+    trainer = new_trainer(tmp_path, Checkpoint(period=2, keep=None, at_end=False), stoppers=stoppers)
+    trainer.train()
+    assert saved(trainer) == (["2"] if stoppers else ["2", "4"])
+
+
+def test_a_training_that_is_stopped_within_an_epoch_is_saved_once(tmp_path: Path) -> None:
+    class StopAtStep(StepStopper):
+        def check(self, trainer: Trainer) -> str | None:
+            return "enough" if trainer.state.step >= 6 else None
+
+    trainer = new_trainer(tmp_path, Checkpoint(period=5, keep=None), stoppers=[StopAtStep()])
+    trainer.train()
+    assert numbers(trainer) == [6]
+
+
+class FailIn(Callback):
+    """Fails in a hook after a number of steps."""
+
+    def __init__(self, hook: str, step: int, error: BaseException | None = None) -> None:
+        self.hook = hook
+        self.step = step
+        self.error = error or RuntimeError("no more")
+
+    def fail(self, hook: str, trainer: Trainer) -> None:
+        if hook == self.hook and trainer.state.step == self.step:
+            raise self.error
+
+    @hookimpl
+    def execute_batch_preprocessing(self, trainer: Trainer) -> None:
+        self.fail("before the step", trainer)
+
+    @hookimpl
+    def on_before_optimizer_step(self, trainer: Trainer) -> None:
+        self.fail("in the step", trainer)
+
+    @hookimpl
+    def execute_batch_postprocessing(self, trainer: Trainer) -> None:
+        self.fail("after the step", trainer)
+
+    @hookimpl
+    def on_validation_start(self, trainer: Trainer) -> None:
+        self.fail("in validation", trainer)
+
+    @hookimpl
+    def log_epoch_metrics(self, trainer: Trainer) -> None:
+        self.fail("in the metrics", trainer)
+
+
+def failed(root: Path, *callbacks: Callback, error: type[BaseException] = RuntimeError, **options: Any) -> Trainer:
+    validation = ValidationRoutine(plans=[TinyPlan(kinds=[ArtifactKind.SCORE])], mode="inline")
+    trainer = new_trainer(root, *callbacks, validation=validation, **options)
+    with pytest.raises(error):
+        trainer.train()
+    return trainer
+
+
+@pytest.mark.parametrize(
+    ("where", "step", "steps"),
+    [
+        ("before the step", 6, [4, 6]),
+        ("in the step", 6, [4]),
+        ("after the step", 6, [4, 6]),
+        ("in validation", 8, [4, 8]),
+        ("in the metrics", 8, [4, 8]),
+        ("before the step", 4, [4]),  # which is saved already
+        ("before the step", 0, []),
+    ],
+)
+def test_a_completed_step_is_saved_when_training_fails(tmp_path: Path, where: str, step: int, steps: list[int]) -> None:
+    trainer = failed(tmp_path, FailIn(where, step), Checkpoint(on_exception=True), epochs=3)
+    assert numbers(trainer) == steps
+    if steps:
+        resumed = new_trainer(tmp_path, "checkpoint", epochs=3, validation=trainer.validation)
+        resumed.load_checkpoint(trainer.run.checkpoints.directory, allow_plugin_drift=True)
+        assert resumed.state.step == steps[-1]
+        assert resumed.train().steps == 12
+        assert resumed.epoch_scores.notna().all(axis=None)
+
+
+def test_within_a_step_of_several_batches_nothing_is_saved(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class FailInBatch(Callback):
+        @hookimpl
+        def execute_batch_preprocessing(self, trainer: Trainer) -> None:
+            if trainer.state.batch_in_epoch == 3:
+                raise RuntimeError("no more")
+
+    trainer = failed(tmp_path, FailInBatch(), Checkpoint(on_exception=True), accumulate=2)
+    assert numbers(trainer) == []
+    assert "Training fails within step 2, which is not saved; earlier checkpoints stay." in caplog.text
+
+
+def test_what_fails_takes_the_place_of_no_other_checkpoint(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    checkpoint = Checkpoint(keep=1, on_exception=True, background=True)
+    trainer = failed(tmp_path, FailIn("after the step", 10), checkpoint)
+    assert numbers(trainer) == [8, 10]
+    path = trainer.run.checkpoints.paths()[-1]
+    assert f"Training fails; its state after step 10 is saved in {path}." in caplog.text
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), DivergedError("the loss became NaN")])
+def test_not_every_end_is_a_failure_to_save_after(tmp_path: Path, error: BaseException) -> None:
+    trainer = failed(tmp_path, FailIn("after the step", 6, error), Checkpoint(on_exception=True), error=type(error))
+    assert numbers(trainer) == [4]
+
+
+def test_a_failing_state_that_is_not_finite_is_not_saved(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trainer = failed(tmp_path, OverflowAt(6), FailIn("after the step", 6), Checkpoint(on_exception=True))
+    assert numbers(trainer) == [4]
+    assert "The state after step 6 was not saved: the parameter 'layers.1.weight' holds NaN or infinity" in caplog.text
+
+
+def test_that_a_failing_state_cannot_be_written_hides_no_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class InTheWay(Callback):
+        @hookimpl
+        def on_train_start(self, trainer: Trainer) -> None:
+            trainer.run.checkpoints.directory.write_text("a file where the folder of checkpoints should be")
+
+    checkpoint = Checkpoint(period=9, on_exception=True, on_failure="stop")
+    failed(tmp_path, InTheWay(), FailIn("after the step", 6), checkpoint)
+    assert "The checkpoint after step 6 could not be written to" in caplog.text
+
+
+def test_an_empty_list_of_periods_is_refused() -> None:
+    with pytest.raises(UsageError, match="empty list of periods"):
+        Checkpoint(period=[])
+
+
+def test_periods_are_taken_from_a_configuration() -> None:
+    given = {"period": ["5 epochs", "500 steps"], "on_exception": True}
+    parameters = validated_parameters(Checkpoint, given, source="test", section="callbacks.checkpoint")
+    assert Checkpoint(**parameters).period == ["5 epochs", "500 steps"]
