@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -39,12 +39,13 @@ class Exchange:
 
 
 class Average:
-    """An average of a model's parameters that require gradients, and of its buffers if wanted.
+    """An average of a model's parameters, and of its buffers if wanted.
 
     It begins with the numbers that they have now. Buffers that are whole numbers, or not finite, are not averaged.
 
     Args:
         model: whose they are.
+        parameters: paths of the parameters to average.
         buffers: whether floating-point buffers are averaged too.
 
     Attributes:
@@ -52,9 +53,10 @@ class Average:
         tensors: path in the model -> average.
     """
 
-    def __init__(self, model: nn.Module, *, buffers: bool = False) -> None:
+    def __init__(self, model: nn.Module, parameters: Iterable[str], *, buffers: bool = False) -> None:
         self.model = model
-        self._parameters = {path: each for path, each in model.named_parameters() if each.requires_grad}
+        named = dict(model.named_parameters())
+        self._parameters = {path: named[path] for path in parameters}
         self._buffers = [path for path, each in model.named_buffers() if buffers and _can_be_averaged(each)]
         self.tensors = {path: tensor.detach().clone() for path, tensor in self.originals()}
 
@@ -114,6 +116,7 @@ class WeightAveraging(Callback):
     def __init__(self) -> None:
         self.average: Average | None = None
         self._exchange = Exchange()
+        self._trained: list[str] = []
 
     def _begin_anew(self, trainer: Trainer) -> None:
         """Forget everything: a training begins."""
@@ -137,6 +140,7 @@ class WeightAveraging(Callback):
         is_fresh = trainer.state.step == 0 and trainer.state.batch_in_epoch == 0
         if is_fresh or (self.average is not None and self.average.model is not trainer.model):
             self._begin_anew(trainer)
+        self._find_trained(trainer.model)
 
     @hookimpl
     def on_evaluation_start(self, trainer: Trainer) -> None:
@@ -158,13 +162,18 @@ class WeightAveraging(Callback):
     def on_load_checkpoint(self, trainer: Trainer, state: Mapping[str, Any]) -> None:
         self._refuse_in_evaluation("loaded")
         self._begin_anew(trainer)
+        self._find_trained(trainer.model)
         if state["average"] is not None:
             average = self._new_average(trainer.model)
             average.load(state["average"])
             self.average = average
 
     def _new_average(self, model: nn.Module) -> Average:
-        return Average(model)
+        return Average(model, self._trained)
+
+    def _find_trained(self, model: nn.Module) -> None:
+        """Now, for within a batch a parameter may require no gradients that is trained later (``Freezing``)."""
+        self._trained = [path for path, parameter in model.named_parameters() if parameter.requires_grad]
 
     def _refuse_in_evaluation(self, what: str) -> None:
         if self._exchange:

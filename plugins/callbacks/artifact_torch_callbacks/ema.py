@@ -110,7 +110,7 @@ class EMA(WeightAveraging):
         self._first_step = state["first_step"]
 
     def _new_average(self, model: nn.Module) -> Average:
-        return Average(model, buffers=self.buffers == "average")
+        return Average(model, self._trained, buffers=self.buffers == "average")
 
     def _before_evaluation(self, trainer: Trainer) -> None:
         self._take_step(trainer)  # within an epoch, the hooks of the batch come after

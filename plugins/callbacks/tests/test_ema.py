@@ -434,7 +434,7 @@ def test_an_exchange_that_is_interrupted_anywhere_is_undone(stop: int) -> None:
             super().put(tensor, numbers)
 
     model = Net()
-    average, exchange = Average(model), Interrupting()
+    average, exchange = Average(model, dict(model.named_parameters())), Interrupting()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(1)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from artifact_torch_callbacks import EMA, Freezing
+from artifact_torch_callbacks import EMA, SWA, Freezing
 from torch import Tensor, nn
 
 from artifact_torch import Callback, InMemoryDataLoader, Model, Trainer, UsageError, hookimpl
@@ -198,13 +198,23 @@ def test_a_training_that_is_resumed_after_any_batch_ends_the_same(
         assert [name for name, tensor in copied(resumed.model).items() if not torch.equal(tensor, expected[name])] == []
 
 
-def test_averages_of_weights_take_part_of_what_is_trained_later(make_trainer: MakeTrainer) -> None:
-    trainer = trainer_of(make_trainer, Freezing(epochs={"encoder": 2}), EMA(decay=0.5))
-    trainer.train()
+def average_of(trainer: Trainer) -> dict[str, Tensor]:
     with trainer.evaluating():
-        average = copied(trainer.model)
-    assert not torch.equal(average["encoder.0.weight"], Net().encoder[0].weight)
-    assert not torch.equal(average["encoder.0.weight"], trainer.model.encoder[0].weight)
+        return copied(trainer.model)
+
+
+def test_averages_of_weights_take_part_of_what_is_trained_later(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    for average in (lambda: EMA(decay=0.5), lambda: SWA(start=1, period="2 steps", update_batch_norm=False)):
+        saving = Saving(tmp_path / str(average))
+        trainer = trainer_of(make_trainer, saving, Freezing(epochs={"encoder": 2}), average())
+        trainer.train()
+        found = average_of(trainer)
+        assert not torch.equal(found["encoder.0.weight"], Net().encoder[0].weight)
+        assert not torch.equal(found["encoder.0.weight"], trainer.model.encoder[0].weight)
+        resumed = trainer_of(make_trainer, Freezing(epochs={"encoder": 2}), average())
+        resumed.load_checkpoint(saving.paths[9])
+        resumed.train()
+        assert [name for name, tensor in average_of(resumed).items() if not torch.equal(tensor, found[name])] == []
 
 
 def test_a_parameter_that_modules_share_is_trained_as_soon_as_one_of_them_is(make_trainer: MakeTrainer) -> None:
