@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from artifact_torch_callbacks.wording import epoch_of, number, pace, shown_scores
+from artifact_torch_callbacks.wording import epoch_of, newest_scores, number, pace, total_steps
 
 if TYPE_CHECKING:
     from artifact_torch import Trainer
@@ -37,8 +37,8 @@ class ProgressBar:
     def __init__(self, trainer: Trainer) -> None:
         self._drawn = time.monotonic()
         self._loss: list[str] = []
-        self._scores = _newest_scores(trainer)
-        total = _total_steps(trainer)
+        self._scores = newest_scores(trainer)
+        total = total_steps(trainer)
         self._knows_total = total is not None
         self._bar = tqdm(
             total=total,
@@ -65,7 +65,7 @@ class ProgressBar:
         self._draw(trainer, f"computing {left} {'artifact' if left == 1 else 'artifacts'}" if left else _TIME_LEFT)
 
     def epoch_done(self, trainer: Trainer) -> None:
-        self._scores = _newest_scores(trainer)
+        self._scores = newest_scores(trainer)
         self._draw(trainer, _TIME_LEFT)
 
     def close(self, trainer: Trainer) -> None:
@@ -81,7 +81,7 @@ class ProgressBar:
     def _set(self, trainer: Trainer, wording: str) -> None:
         bar, step = self._bar, trainer.state.step
         # Both may have changed: the terminal's width, and the total if a loader gave fewer batches than its length.
-        columns, bar.total = _columns(), _total_steps(trainer) if self._knows_total else None
+        columns, bar.total = _columns(), total_steps(trainer) if self._knows_total else None
         epoch = epoch_of(trainer)
         room = columns - len(epoch) - _FRAME_WIDTH - sum(len(f", {text}") for text in self._loss)
         scores = _fitting(self._scores, room)
@@ -102,31 +102,6 @@ class ProgressBar:
     def _make_way(self, record: logging.LogRecord) -> bool:
         self._bar.clear()
         return True
-
-
-def _total_steps(trainer: Trainer) -> int | None:
-    """The steps of the whole training, from the first epoch on; None if the loader does not know its length."""
-    try:
-        batches_per_epoch = len(trainer.train_loader)
-    except TypeError:
-        return None
-    state, accumulate = trainer.state, trainer.optimization.settings.accumulate
-    steps_per_epoch = -(-batches_per_epoch // accumulate)
-    over = state.batch_in_epoch >= batches_per_epoch  # whose last step may have had fewer batches
-    steps_in_epoch = steps_per_epoch if over else state.batch_in_epoch // accumulate
-    epochs_left = trainer.epochs - state.epochs_completed
-    return max(state.step, state.step - steps_in_epoch + epochs_left * steps_per_epoch)
-
-
-def _newest_scores(trainer: Trainer) -> list[str]:
-    """The scores in short; ``validation/`` is left out unless that would make a score look like the training loss."""
-    texts: list[str] = []
-    for name in shown_scores(trainer.metrics.epoch_names):
-        split, _, short = name.partition("/")
-        value = trainer.metrics.latest(name)  # as far as it is there: what is only shown is not waited for
-        if value is not None:
-            texts.append(f"{short if split == 'validation' and short != 'loss' else name} {number(value)}")
-    return texts
 
 
 def _fitting(texts: Sequence[str], room: int) -> list[str]:

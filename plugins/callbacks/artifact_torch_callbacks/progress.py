@@ -1,4 +1,4 @@
-"""Progress of training on stderr: a bar on a terminal, a line for each epoch elsewhere."""
+"""Progress of training: a bar on a terminal or in a notebook, a line for each epoch elsewhere."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from artifact_torch import Callback, UsageError, hookimpl
 from artifact_torch_callbacks.lines import ProgressLines
+from artifact_torch_callbacks.notebook import ProgressNotebook, notebook_view
 
 if TYPE_CHECKING:
     from artifact_torch import Trainer
@@ -25,22 +26,24 @@ class ProgressDisplay(Protocol):
 
 
 class Progress(Callback):
-    """Shows on stderr how far training is, the time left, the loss and up to three of the newest scores.
+    """Shows how far training is, the time left, the loss and up to three of the newest scores.
 
     The bar covers the steps of the whole training, and shows as many scores as fit and how many steps a second are
     made. In it, the loss is the mean of the epoch so far::
 
         epoch 4/12, step 1010/3600  28%|████▌           | 00:06 left, loss 2.1945, validation/loss 2.3454, 412 steps/s
 
-    Elsewhere it is one line an epoch::
+    A notebook has such a bar in the output of the cell: of ipywidgets where they are installed, else of HTML. Elsewhere
+    it is one line an epoch, on stderr as the bar is::
 
         epoch  2/12  loss   2.6175  0.9 s, 8.4 s left         412 steps/s  validation/loss   2.3454
 
-    If a tenth of the time or more was spent waiting for the loader, both say so: ``waits 23% for data``.
+    If a tenth of the time or more was spent waiting for the loader, all say so: ``waits 23% for data``.
 
     Args:
-        style: ``"bar"`` draws one bar over all steps, ``"lines"`` writes one line an epoch, ``"auto"`` draws the bar if
-            stderr is a terminal and writes lines otherwise.
+        style: ``"bar"`` draws one bar over all steps, ``"lines"`` writes one line an epoch, ``"notebook"`` draws the
+            bar of a notebook and, where there is none, writes lines. ``"auto"`` draws the bar of a notebook in one, the
+            bar of a terminal if stderr is one, and writes lines otherwise.
 
     Raises:
         UsageError: there is no such style.
@@ -51,9 +54,9 @@ class Progress(Callback):
         trainer.train()
     """
 
-    def __init__(self, *, style: Literal["auto", "bar", "lines"] = "auto") -> None:
-        if style not in ("auto", "bar", "lines"):
-            raise UsageError(f"The style of Progress is 'auto', 'bar' or 'lines', not {style!r}.")
+    def __init__(self, *, style: Literal["auto", "bar", "notebook", "lines"] = "auto") -> None:
+        if style not in ("auto", "bar", "notebook", "lines"):
+            raise UsageError(f"The style of Progress is 'auto', 'bar', 'notebook' or 'lines', not {style!r}.")
         self.style = style
         self._display: ProgressDisplay | None = None
 
@@ -94,6 +97,9 @@ class Progress(Callback):
         self._close(trainer)
 
     def _opened(self, trainer: Trainer) -> ProgressDisplay:
+        view = notebook_view() if self.style in ("auto", "notebook") else None
+        if view is not None:
+            return ProgressNotebook(trainer, view)
         if self.style == "bar" or (self.style == "auto" and sys.stderr.isatty()):
             from artifact_torch_callbacks.bar import ProgressBar  # imports tqdm, which lines do without
 

@@ -376,6 +376,136 @@ def test_one_object_can_show_two_trainings() -> None:
         assert on_terminal(new_trainer(progress)).screen[0].startswith("epoch 3/3, step 12/12 100%|")
 
 
+# A notebook.
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[dict[str, Any]]]:
+    """What is displayed in a real shell of IPython that has a kernel, as that of a notebook has."""
+    pytest.importorskip("IPython")
+    from IPython.core.displaypub import CapturingDisplayPublisher
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
+
+    class Shell(InteractiveShell):
+        kernel = object()
+
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    shell = Shell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+    shell.display_pub = CapturingDisplayPublisher()
+    try:
+        yield shell.display_pub.outputs
+    finally:
+        shell.restore_sys_module_state()
+        Shell.clear_instance()
+
+
+@pytest.fixture
+def no_widgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+
+
+def texts_of(outputs: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [output["data"]["text/plain"] for output in outputs]
+
+
+@pytest.mark.parametrize("style", ["auto", "notebook"])
+@pytest.mark.usefixtures("no_widgets")
+def test_a_notebook_without_widgets_gets_an_element_that_is_updated_in_place(
+    notebook: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], style: Any
+) -> None:
+    trainer = new_trainer(Progress(style=style), Loss(), Constant("constant"))
+    trainer.train()
+    assert lines_of(capsys) == []
+    first, *updates = notebook
+    assert not first["update"]
+    assert all(output["update"] for output in updates)
+    assert len({output["transient"]["display_id"] for output in notebook}) == 1
+    texts = texts_of(updates)
+    assert texts[0] == "epoch 1/3, step 0/12, 0%"
+    assert any(re.match(r"epoch 2/3, step 8/12, 67%, validating, loss ", text) for text in texts)
+    assert any(re.match(r"epoch 2/3, step 8/12, 67%, \d+\.\d s left, loss ", text) for text in texts)
+    scores = trainer.epoch_scores.loc[3]
+    loss, validated = number(scores["train/loss"]), number(scores["validation/loss"])
+    both = rf"(, (validation/loss {validated}|constant 0\.2500)){{2}}"
+    last = rf"epoch 3/3, step 12/12, 100%, after \d+\.\d s, loss {loss}{both}{PACE}"
+    assert re.fullmatch(last, texts[-1])
+    shown = updates[-1]["data"]["text/html"]
+    assert '<progress max="1" value="1.0000"></progress>' in shown
+    assert f"loss {loss}" in shown
+
+
+def test_a_notebook_with_widgets_gets_a_bar_of_them(
+    notebook: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    widgets = pytest.importorskip("ipywidgets")
+    trainer = new_trainer("progress", Constant("<constant>"), epochs=2)
+    trainer.train()
+    states = [each["state"] for each in widgets.Widget.get_manager_state()["state"].values()]
+    widgets.Widget.close_all()
+    assert lines_of(capsys) == []
+    (output,) = notebook
+    assert "application/vnd.jupyter.widget-view+json" in output["data"]
+    (bar,) = [state for state in states if state.get("_model_name") == "FloatProgressModel"]
+    assert (bar["value"], bar["bar_style"]) == (1.0, "success")
+    left, right = [state["value"] for state in states if state.get("_model_name") == "HTMLModel"]
+    assert left == "epoch 2/2, step 8/8, 100%"
+    loss = number(trainer.epoch_scores["train/loss"][2])
+    assert re.fullmatch(rf"after \d+\.\d s, loss {loss}, &lt;constant&gt; 0\.2500{PACE}", right)
+
+
+@pytest.mark.usefixtures("no_widgets")
+def test_a_notebook_shows_a_loader_of_unknown_length(notebook: list[dict[str, Any]]) -> None:
+    new_trainer("progress", loader=DataLoader(Samples(), batch_size=16)).train()
+    assert re.match(r"epoch 3/3, step 12, after \d+\.\d s, loss ", texts_of(notebook)[-1])
+    assert '<progress max="1"></progress>' in notebook[-1]["data"]["text/html"]
+
+
+@pytest.mark.usefixtures("no_widgets")
+def test_a_notebook_keeps_what_it_showed_when_training_fails(notebook: list[dict[str, Any]]) -> None:
+    stop = At(5, lambda: (_ for _ in ()).throw(RuntimeError("no more")))
+    with pytest.raises(RuntimeError, match="no more"):
+        new_trainer("progress", stop).train()
+    assert re.match(r"epoch 2/3, step 5/12, 42%, after \d+\.\d s, loss ", texts_of(notebook)[-1])
+
+
+@pytest.mark.usefixtures("no_widgets")
+def test_a_notebook_goes_on_where_a_resumed_training_stands(notebook: list[dict[str, Any]]) -> None:
+    first = new_trainer(epochs=2)
+    first.train()
+    resumed = new_trainer("progress", epochs=4)
+    resumed.load_checkpoint(first.save_checkpoint())
+    resumed.train()
+    texts = texts_of(notebook)[1:]
+    assert texts[0].startswith("epoch 2/4, step 8/16, 50%")
+    assert texts[-1].startswith("epoch 4/4, step 16/16, 100%, after ")
+
+
+@pytest.mark.usefixtures("no_widgets")
+def test_a_notebook_is_drawn_four_times_a_second_at_most(notebook: list[dict[str, Any]]) -> None:
+    start = time.monotonic()
+    new_trainer("progress", epochs=2, loader=tiny_loader(6400)).train()
+    assert (
+        len(notebook) <= 4 * (time.monotonic() - start) + 5
+    )  # what is displayed first, the start, two epochs, the end
+
+
+@pytest.mark.usefixtures("notebook")
+def test_lines_are_written_in_a_notebook_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    new_trainer(Progress(style="lines"), epochs=1).train()
+    assert [line[:9] for line in lines_of(capsys)] == ["epoch 1/1"]
+
+
+def test_without_a_notebook_its_style_writes_lines_and_imports_nothing_of_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("IPython", "ipywidgets")]:
+        monkeypatch.delitem(sys.modules, name)
+    new_trainer(Progress(style="notebook"), epochs=2).train()
+    assert [line[:9] for line in lines_of(capsys)] == ["epoch 1/2", "epoch 2/2"]
+    assert not {"IPython", "ipywidgets"} & sys.modules.keys()
+
+
 # The rest.
 
 
@@ -385,7 +515,7 @@ def test_validating_outside_of_training_shows_nothing(capsys: pytest.CaptureFixt
 
 
 def test_another_style_is_refused() -> None:
-    with pytest.raises(UsageError, match="'auto', 'bar' or 'lines', not 'dots'"):
+    with pytest.raises(UsageError, match="'auto', 'bar', 'notebook' or 'lines', not 'dots'"):
         Progress(style="dots")  # type: ignore[arg-type]
 
 
