@@ -241,7 +241,7 @@ def test_scores_are_the_same_in_the_background_and_inline(tmp_path):
         trainer = trainer_of(train, routine_of(train, held_out, mode=mode), tmp_path, epochs=3)
         trainer.train()
         frames.append(trainer.epoch_scores)
-    pd.testing.assert_frame_equal(*frames)
+    pd.testing.assert_frame_equal(*frames, check_exact=True)
 
 
 def test_the_trainer_of_tables_uses_the_routine(tmp_path):
