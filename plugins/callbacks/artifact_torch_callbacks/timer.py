@@ -198,8 +198,10 @@ class Timer(Callback):
 
 def _seconds_by_plugin(trainer: Trainer) -> dict[str, float]:
     """Plugin -> seconds in this process."""
-    sums = trainer.plugin_times.groupby("plugin")["seconds"].sum()
-    return {str(name): float(seconds) for name, seconds in sums.items()}
+    times, found = trainer.plugin_times, dict[str, float]()
+    for name, seconds in zip(times["plugin"].tolist(), times["seconds"].tolist(), strict=True):
+        found[name] = found.get(name, 0.0) + seconds
+    return found
 
 
 def _summary(times: _Times, epochs: int, plugins: Mapping[str, float]) -> str:
