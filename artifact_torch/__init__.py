@@ -74,6 +74,10 @@ if TYPE_CHECKING:
     from artifact_torch.core.stopper import EarlyStopper as EarlyStopper
     from artifact_torch.core.stopper import StepStopper as StepStopper
     from artifact_torch.core.summary import summarize as summarize
+    from artifact_torch.core.tracker import MirrorTracker as MirrorTracker
+    from artifact_torch.core.tracker import TrackedItem as TrackedItem
+    from artifact_torch.core.tracker import TrackedKind as TrackedKind
+    from artifact_torch.core.tracker import TrackedRun as TrackedRun
     from artifact_torch.core.tracker import Tracker as Tracker
     from artifact_torch.core.trainer import Trainer as Trainer
     from artifact_torch.core.trainer import TrainingResult as TrainingResult
@@ -99,6 +103,8 @@ if TYPE_CHECKING:
     from artifact_torch.plugin.selection import PluginSelection as PluginSelection
     from artifact_torch.runs import Run as Run
     from artifact_torch.runs import find_run as find_run
+    from artifact_torch.synchronization import sync_run as sync_run
+    from artifact_torch.synchronization import sync_to as sync_to
 
 __getattr__, __dir__ = lazy_attributes(
     __name__,
@@ -138,6 +144,7 @@ __getattr__, __dir__ = lazy_attributes(
         "Interrupted": "artifact_torch.core.interruption",
         "IterableDataset": "artifact_torch.core.data",
         "LoaderCallback": "artifact_torch.core.callback",
+        "MirrorTracker": "artifact_torch.core.tracker",
         "MissingLossError": "artifact_torch.errors",
         "Model": "artifact_torch.core.model",
         "ModelInput": "artifact_torch.core.model",
@@ -159,7 +166,10 @@ __getattr__, __dir__ = lazy_attributes(
         "ScoreCallback": "artifact_torch.core.callback",
         "ScoreCollectionCallback": "artifact_torch.core.callback",
         "StepStopper": "artifact_torch.core.stopper",
+        "TrackedItem": "artifact_torch.core.tracker",
+        "TrackedKind": "artifact_torch.core.tracker",
         "TrackedResult": "artifact_torch.core.callback",
+        "TrackedRun": "artifact_torch.core.tracker",
         "Tracker": "artifact_torch.core.tracker",
         "TrackingCallback": "artifact_torch.core.callback",
         "Trainer": "artifact_torch.core.trainer",
@@ -192,5 +202,7 @@ __getattr__, __dir__ = lazy_attributes(
         "resume_or_run_experiment": "artifact_torch.continuation",
         "run_experiment": "artifact_torch.experiment",
         "summarize": "artifact_torch.core.summary",
+        "sync_run": "artifact_torch.synchronization",
+        "sync_to": "artifact_torch.synchronization",
     },
 )

@@ -94,12 +94,13 @@ class Experiment:
         """Train, judge and generate; what was made stands in the run directory."""
         run = self.trainer.run
         run.update(warnings=list(self.warnings))
-        trained = self.trainer.train()
-        with self.trainer.evaluating():
-            conclusion = self.group.conclude(self.trainer, self.config.generation.num_samples)
-        samples = None if conclusion.samples is None else str(conclusion.samples.relative_to(run.path))
-        scores = {name: json_number(score) for name, score in conclusion.scores.items()}
-        run.update(scores=scores, samples=samples)
+        with self.trainer.tracking.kept_open():  # the samples are to arrive too
+            trained = self.trainer.train()
+            with self.trainer.evaluating():
+                conclusion = self.group.conclude(self.trainer, self.config.generation.num_samples)
+            samples = None if conclusion.samples is None else str(conclusion.samples.relative_to(run.path))
+            scores = {name: json_number(score) for name, score in conclusion.scores.items()}
+            run.update(scores=scores, samples=samples)
         return ExperimentResult(
             run_directory=run.path,
             epochs=trained.epochs,

@@ -11,7 +11,7 @@ from typing import Any, cast
 from artifact_torch.config import ExperimentConfig, validated_options
 from artifact_torch.core.artifact_group import ArtifactGroup, Conclusion
 from artifact_torch.core.artifacts import Plot
-from artifact_torch.core.run import file_name
+from artifact_torch.core.record import file_name
 from artifact_torch.core.storage import json_number, write_json
 from artifact_torch.errors import ConfigError, UsageError
 from artifact_torch.experiment import chosen

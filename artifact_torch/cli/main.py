@@ -25,6 +25,7 @@ _OWN_COMMANDS = {
     "list-components": ("artifact_torch.cli.plugins:list_components", "Show what can be chosen by name."),
     "list-hooks": ("artifact_torch.cli.hooks:list_hooks", "Show the hooks, and who implements them."),
     "new-plugin": ("artifact_torch.cli.new_plugin:new_plugin", "Make the distribution of a new plugin."),
+    "sync": ("artifact_torch.cli.sync:sync", "Bring what a run has recorded to its trackers."),
     "resume": ("artifact_torch.cli.resume:resume", "Go on with a run that was interrupted."),
     "runs": ("artifact_torch.cli.runs:runs", "Find, compare, tag, export and remove runs."),
     "show-plugin": ("artifact_torch.cli.plugins:show_plugin", "Show all that is known about a plugin."),

@@ -14,8 +14,8 @@ from artifact_torch.core.computation import Computation, Outcome
 from artifact_torch.core.exchange import Data, write_data
 from artifact_torch.core.execution import attempt
 from artifact_torch.core.plan import ValidationPlan
+from artifact_torch.core.record import file_name
 from artifact_torch.core.rounds import Round
-from artifact_torch.core.run import file_name
 from artifact_torch.core.temporary import remove
 from artifact_torch.core.worker_pool import Task, WorkerPool
 from artifact_torch.errors import UsageError

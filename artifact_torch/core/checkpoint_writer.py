@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ class CheckpointWriter:
         about: JsonDict | None = None,
         keep: Retention | None = None,
         background: bool = False,
+        written: Callable[[Path], None] = lambda _: None,
     ) -> Path:
         """Save a checkpoint, once an earlier one is written.
 
@@ -65,6 +66,7 @@ class CheckpointWriter:
             about: see ``CheckpointStore.save``.
             keep: see ``CheckpointStore.save``.
             background: whether to return when the state is copied, and not when it is written.
+            written: called with the checkpoint's directory once it is there; in the background, by another thread.
 
         Returns:
             The checkpoint's directory; in the background, the one that it will have.
@@ -78,14 +80,14 @@ class CheckpointWriter:
         pending = self.store.begin(state, step, about=about, copied=background)
         if background:
             # Not a daemon: an interpreter that exits waits for it.
-            thread = threading.Thread(target=self._run, args=(pending, keep), name="checkpoint", daemon=False)
+            thread = threading.Thread(target=self._run, args=(pending, keep, written), name="checkpoint", daemon=False)
             try:
                 thread.start()
             except RuntimeError:  # there can be no more threads
-                return self.store.write(pending, keep)
+                return self._written(pending, keep, written)
             self._write.thread = thread
             return pending.path
-        return self.store.write(pending, keep)
+        return self._written(pending, keep, written)
 
     def wait(self) -> None:
         """Wait until everything is written.
@@ -107,9 +109,14 @@ class CheckpointWriter:
         except CheckpointError as error:
             logger.warning("%s", error)
 
-    def _run(self, pending: PendingCheckpoint, keep: Retention | None) -> None:
+    def _written(self, pending: PendingCheckpoint, keep: Retention | None, written: Callable[[Path], None]) -> Path:
+        path = self.store.write(pending, keep)
+        written(path)
+        return path
+
+    def _run(self, pending: PendingCheckpoint, keep: Retention | None, written: Callable[[Path], None]) -> None:
         try:
-            path = self.store.write(pending, keep)
+            path = self._written(pending, keep, written)
         except Exception as error:
             reason = error.strerror or error if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
             failure = CheckpointError(

@@ -34,6 +34,7 @@ def guarded_run(trainer: Trainer) -> Generator[None]:
     try:
         with surroundings, trainer.random_state.in_force(), _teardown(trainer):
             trainer.hooks.notify(TrackingHooks.track_params, params=trainer.params)
+            trainer.tracking.begin()
             trainer.hooks.notify(RunHooks.on_train_start, trainer=trainer)
             record_times(trainer)
             yield
@@ -68,7 +69,7 @@ def _teardown(trainer: Trainer) -> Generator[None]:
 
 
 def _close_record(trainer: Trainer, reason: str, error: BaseException | None) -> None:
-    status = "stopped" if trainer.state.batch_in_epoch else "finished"  # within an epoch: it can go on
+    status = "stopped" if trainer.stops_early else "finished"
     if error is not None:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
     counters = {"epochs": trainer.state.epochs_completed, "steps": trainer.state.step}
@@ -82,6 +83,8 @@ def _close_record(trainer: Trainer, reason: str, error: BaseException | None) ->
         if error is None:
             raise
         logger.error("The run's record could not be written: %s", failure)  # noqa: TRY400 - the first error is raised
+    finally:
+        trainer.tracking.end()
 
 
 def record_times(trainer: Trainer) -> None:

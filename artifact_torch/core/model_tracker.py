@@ -136,7 +136,9 @@ class ModelTracker(Callback):
         folder = self.folder(trainer)
         sweep(folder)
         there = {path.name for path in folder.glob("*") if is_bundle(path)}
+        # A checkpoint may be of another run directory, where what it knows of has stayed.
         self.kept = tuple(each for each in self.kept if each.name in there)
+        self._waiting = {step: epoch for step, epoch in self._waiting.items() if _folder_name(epoch, step) in there}
         waiting = {_folder_name(epoch, step) for step, epoch in self._waiting.items()}
         for name in there - waiting - {each.name for each in self.kept}:
             remove(folder / name)  # of a part of the training that is done again

@@ -210,7 +210,7 @@ class GradientObserver(_Observer[ValueT], ABC):
     def compute(self, gradients: Mapping[str, Tensor]) -> ValueT:
         """The result; ``gradients`` has those that there are, by the parameter's path, and must not be changed."""
 
-    @hookimpl(trylast=True)
+    @hookimpl(tryfirst=True)
     def on_before_optimizer_step(self, trainer: Trainer) -> None:
         gradients = {
             name: parameter.grad for name, parameter in trainer.model.named_parameters() if parameter.grad is not None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, cast
+from urllib.parse import quote
 
 from artifact_torch.errors import UsageError
 
@@ -22,6 +24,7 @@ __all__ = [
     "RECORD_FORMAT",
     "RecordedScore",
     "checked_tags",
+    "file_name",
     "format_problem",
     "is_in_progress",
     "locked",
@@ -150,3 +153,17 @@ def _state_and_start(pid: int) -> tuple[str, str]:
     except OSError:
         return "", ""
     return fields[0], f"{boot}-{fields[19]}"
+
+
+def file_name(name: str) -> str:
+    """A file name for any text, the same for the same text: awkward characters are percent-encoded.
+
+    Text that would be too long for a file system is cut and ends in a hash of the whole.
+    """
+    encoded = quote(name, safe=" ()+,=@")
+    if encoded.startswith("."):
+        encoded = f"%2E{encoded[1:]}"
+    # Percent-encoding never gives "%" alone nor "%-", so neither form below is that of another text.
+    if len(encoded) <= 100:
+        return encoded or "%"
+    return f"{encoded[:80]}%-{hashlib.sha256(name.encode()).hexdigest()[:16]}"

@@ -9,36 +9,40 @@ of one plugin, hook and epoch add up), ``artifacts/<kind>/<name>/epoch-N-step-N-
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import math
 import os
 import re
 import secrets
+import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
-from urllib.parse import quote
 
 import numpy as np
 
 from artifact_torch.core.artifacts import Artifact, ArtifactKind, Plot
 from artifact_torch.core.checkpoint import CheckpointStore
 from artifact_torch.core.environment import describe_environment, source_revision
+from artifact_torch.core.journal import ARTIFACTS, METRICS
+from artifact_torch.core.mirror import rewind_mirrors
 from artifact_torch.core.record import (
     RECORD_FORMAT,
     checked_tags,
+    file_name,
     format_problem,
     is_in_progress,
     locked,
     runs_root,
     this_process,
 )
+from artifact_torch.core.split import DataSplit
 from artifact_torch.core.storage import JsonDict, write_json
 from artifact_torch.core.temporary import sweep
+from artifact_torch.core.tracker import TrackedKind
 from artifact_torch.errors import DataError, UsageError
 from artifact_torch.plugin.ledger import PluginTime
 from artifact_torch.plugin.markers import hookimpl
@@ -49,7 +53,7 @@ if TYPE_CHECKING:
 __all__ = ["RunDirectory", "runs_root"]
 
 _EXPERIMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_APPENDED = ("metrics.jsonl", "plugin_times.jsonl")
+_APPENDED = (METRICS, ARTIFACTS, "plugin_times.jsonl")
 logger = logging.getLogger("artifact_torch")
 
 
@@ -229,6 +233,7 @@ class RunDirectory:
                 file.flush()
                 os.fsync(file.fileno())
             os.truncate(path, size)
+            rewind_mirrors(self.path, name, size, later)
 
     def record_plugin_times(self, rows: Iterable[PluginTime]) -> None:
         """Append what plugins took in an epoch to ``plugin_times.jsonl``, a line for each plugin and hook."""
@@ -245,20 +250,21 @@ class RunDirectory:
 
     @hookimpl(tryfirst=True)
     def track_score(self, name: str, value: float, split: DataSplit, epoch: int, step: int) -> None:
-        self._append("metrics.jsonl", [_line(name, value, split, epoch, step)])
+        self._append(METRICS, [_line(name, value, split, epoch, step)])
 
     @hookimpl(tryfirst=True)
     def track_score_collection(
         self, name: str, value: Mapping[str, float], split: DataSplit, epoch: int, step: int
     ) -> None:
         lines = [_line(f"{name}/{item}", number, split, epoch, step) for item, number in value.items()]
-        self._append("metrics.jsonl", lines)
+        self._append(METRICS, lines)
 
     @hookimpl(tryfirst=True)
     def track_array(self, name: str, value: np.ndarray, split: DataSplit, epoch: int, step: int) -> None:
         path = self._artifact(ArtifactKind.ARRAY, name, split, epoch, step)
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, value, allow_pickle=False)
+        self._note(TrackedKind.ARRAY, name, path, split, epoch, step)
 
     @hookimpl(tryfirst=True)
     def track_array_collection(
@@ -268,17 +274,30 @@ class RunDirectory:
             path = self._artifact(ArtifactKind.ARRAY_COLLECTION, name, split, epoch, step, item)
             path.parent.mkdir(parents=True, exist_ok=True)
             np.save(path, array, allow_pickle=False)
+            self._note(TrackedKind.ARRAY, f"{name}/{item}", path, split, epoch, step)
 
     @hookimpl(tryfirst=True)
     def track_plot(self, name: str, value: Plot, split: DataSplit, epoch: int, step: int) -> None:
-        value.move(self._artifact(ArtifactKind.PLOT, name, split, epoch, step))
+        path = self._artifact(ArtifactKind.PLOT, name, split, epoch, step)
+        value.move(path)
+        self._note(TrackedKind.PLOT, name, path, split, epoch, step)
 
     @hookimpl(tryfirst=True)
     def track_plot_collection(
         self, name: str, value: Mapping[str, Plot], split: DataSplit, epoch: int, step: int
     ) -> None:
         for item, plot in value.items():
-            plot.move(self._artifact(ArtifactKind.PLOT_COLLECTION, name, split, epoch, step, item))
+            path = self._artifact(ArtifactKind.PLOT_COLLECTION, name, split, epoch, step, item)
+            plot.move(path)
+            self._note(TrackedKind.PLOT, f"{name}/{item}", path, split, epoch, step)
+
+    @hookimpl(tryfirst=True)
+    def track_file(self, name: str, path: Path, split: DataSplit, epoch: int, step: int) -> None:
+        self._note(TrackedKind.FILE, name, path, split, epoch, step)
+
+    def note_checkpoint(self, path: Path, *, epoch: int, step: int) -> None:
+        """Tell trackers of a checkpoint that was written."""
+        self._note(TrackedKind.CHECKPOINT, path.name, path, DataSplit.TRAIN, epoch, step)
 
     def stored(self, artifact: Artifact, value: Any, split: DataSplit, *, epoch: int, step: int) -> Any:
         """A tracked artifact as JSON: a number, or where its file is, from the run's directory; or these by item."""
@@ -314,25 +333,17 @@ class RunDirectory:
         with (self.path / name).open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
+    def _note(self, kind: TrackedKind, name: str, path: Path, split: DataSplit, epoch: int, step: int) -> None:
+        inside = path.resolve().is_relative_to(self.path.resolve())
+        place = path.resolve().relative_to(self.path.resolve()) if inside else path.resolve()
+        line = {"kind": str(kind), "name": name, "split": str(split), "epoch": epoch, "step": step, "time": _now()}
+        self._append(ARTIFACTS, [{**line, "path": place.as_posix()}])
+
     def _artifact(self, kind: ArtifactKind, name: str, split: DataSplit, epoch: int, step: int, item: str = "") -> Path:
         stem = f"epoch-{epoch}-step-{step}-{split}"
         suffix = ".png" if kind in (ArtifactKind.PLOT, ArtifactKind.PLOT_COLLECTION) else ".npy"
         folder = self.path / "artifacts" / kind / file_name(name)
         return folder / stem / f"{file_name(item)}{suffix}" if item else folder / f"{stem}{suffix}"
-
-
-def file_name(name: str) -> str:
-    """A file name for any text, the same for the same text: awkward characters are percent-encoded.
-
-    Text that would be too long for a file system is cut and ends in a hash of the whole.
-    """
-    encoded = quote(name, safe=" ()+,=@")
-    if encoded.startswith("."):
-        encoded = f"%2E{encoded[1:]}"
-    # Percent-encoding never gives "%" alone nor "%-", so neither form below is that of another text.
-    if len(encoded) <= 100:
-        return encoded or "%"
-    return f"{encoded[:80]}%-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def _step_of(artifact: Path) -> int:
@@ -344,4 +355,9 @@ def _line(name: str, value: float, split: DataSplit, epoch: int, step: int) -> J
     number = float(value)
     # JSON has no NaN and no infinity; their names can be read back by every language's float parser.
     stored = number if math.isfinite(number) else str(number)
-    return {"name": name, "split": str(split), "epoch": epoch, "step": step, "value": stored}
+    return {"name": name, "split": str(split), "epoch": epoch, "step": step, "value": stored, "time": _now()}
+
+
+def _now() -> float:
+    """Seconds since 1970, to the millisecond that services keep."""
+    return round(time.time(), 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,8 +39,10 @@ class Saving:
         if path is not None:
             trainer.validating.wait()  # what is under way is in the run's directory, and this is elsewhere
         writer = self._writer_to(self._store(path))
+        state = trainer.state
+        note = partial(trainer.run.note_checkpoint, epoch=state.epoch, step=state.step) if path is None else _nothing
         return writer.save(
-            capture(trainer), trainer.state.step, about=describe(trainer), keep=keep, background=background
+            capture(trainer), state.step, about=describe(trainer), keep=keep, background=background, written=note
         )
 
     def save_at_last(self, what: str) -> None:
@@ -108,3 +111,7 @@ class Saving:
             self.wait()
             self._writer = CheckpointWriter(store)
         return self._writer
+
+
+def _nothing(_path: Path) -> None:
+    """A checkpoint elsewhere is no part of the run."""

@@ -46,9 +46,10 @@ from artifact_torch.core.run import RunDirectory
 from artifact_torch.core.saving import Saving
 from artifact_torch.core.schedule import SchedulerFactory, total_steps
 from artifact_torch.core.state import TrainingState
-from artifact_torch.core.stopper import EarlyStopper
+from artifact_torch.core.stopper import EarlyStopper, with_members
 from artifact_torch.core.throughput import Throughput
 from artifact_torch.core.tracker import Tracker
+from artifact_torch.core.tracking import Tracking
 from artifact_torch.core.validating import Validating
 from artifact_torch.core.validation import Part, ValidationRoutine
 from artifact_torch.core.validation_history import ValidationHistory
@@ -149,6 +150,7 @@ class Trainer(Generic[InputT, OutputT]):
         hooks: calls what they implement.
         throughput: how fast the epoch goes, and how long it waits for data.
         validating: what of validation is under way.
+        tracking: brings the run to trackers that mirror it.
 
     Raises:
         UsageError: an argument is out of range, or the parts do not fit.
@@ -205,6 +207,7 @@ class Trainer(Generic[InputT, OutputT]):
         self.throughput = Throughput()
         self.random_state = OwnRandomState(seed)
         self.stop_reason = ""
+        self.stops_early = False
         self.optimizer = adam(model) if optimizer is None else optimizer
         settings = OptimizationSettings(
             scheduler_interval=scheduler_interval, scheduler_metric=scheduler_metric, **optimization
@@ -219,11 +222,14 @@ class Trainer(Generic[InputT, OutputT]):
         self._signals = SignalWatch()
         self.plugins = Plugins(plugins, self, time_share=plugin_time_share)
         self.model_tracker = model_tracker
-        chosen = chosen_components(self.plugins.selection, callbacks=callbacks, stoppers=stoppers, trackers=trackers)
+        chosen = chosen_components(
+            self.plugins.selection, callbacks=callbacks, stoppers=with_members(stoppers), trackers=trackers
+        )
         chosen += [] if model_tracker is None else [(model_tracker, None)]
         self.plugins.set_up(chosen, installed=use_installed_plugins)
         self.hooks = self.plugins.hooks
         self._dispatch = LoopDispatch(self.plugins, self.state)
+        self.tracking = Tracking(self, (tracker for tracker, _ in chosen if isinstance(tracker, Tracker)))
         self._recorder = Recorder(self.metrics, self.state, self.hooks)
         self._evaluation = Evaluation(self)
         self.validation = validation or ValidationRoutine()
@@ -256,7 +262,7 @@ class Trainer(Generic[InputT, OutputT]):
         if epochs is not None:
             self.epochs = _checked_epochs(epochs)
         self._clock = time.monotonic()
-        self._evaluation.is_off = False
+        self._evaluation.is_off = self.stops_early = False
         with self._signals.watching(), guarded_run(self), explained_memory(self), self.validating.working():
             if self._sanity_validation and self.state.step == 0:
                 self.validating.rehearse()
@@ -269,13 +275,14 @@ class Trainer(Generic[InputT, OutputT]):
                 for batch, ends_step in self._batches():
                     self._train_one_batch(batch, ends_step)
                     self._heed_signals()
-                    if ends_step and (reason := self._reason_to_stop_in_epoch()):
+                    if ends_step and (reason := self._reason_to_stop_early()):
                         break
-                if reason:
-                    self._saving.save_at_last("Stopped within an epoch")
+                if reason and not self._is_last_batch():
                     break
                 self._complete_epoch()
                 self._heed_signals()
+                if reason:
+                    break
             self._finish(reason)
         self._evaluation.is_off = self.model_tracker is not None and self.model_tracker.restore(self)
         return TrainingResult(reason, self.state.epochs_completed, self.state.step, self.state.seconds, self.run.path)
@@ -338,6 +345,7 @@ class Trainer(Generic[InputT, OutputT]):
             CheckpointError: there is none that is undamaged, it does not fit this trainer, a plugin that has state in
                 it is not here, or settings or data differ.
         """
+        self._evaluation.is_off = False  # the checkpoint's weights are those that are trained
         return self._saving.load(path, allow_plugin_drift=allow_plugin_drift, allow_changes=allow_changes)
 
     @property
@@ -466,7 +474,8 @@ class Trainer(Generic[InputT, OutputT]):
 
     def _should_stop_in_epoch(self) -> str | None:
         """The reasons of all stoppers and plugins to stop after this step, or None to go on."""
-        return _joined(self.hooks.each(LoopHooks.should_stop_in_epoch, trainer=self))
+        ask = self._dispatch.stop_in_epoch
+        return None if ask is None else _joined(ask(self))
 
     def _execute_epoch_preprocessing(self) -> None:
         self.hooks.notify(LoopHooks.execute_epoch_preprocessing, trainer=self)
@@ -494,6 +503,7 @@ class Trainer(Generic[InputT, OutputT]):
 
     def _prepare_batches(self) -> None:
         self._dispatch.resolve()
+        self._dispatch.turn()
         self.plugins.remember_modes()
         self.optimization.begin_epoch()
         self._forward = self.model if self._compiled is None else self._compiled
@@ -503,6 +513,13 @@ class Trainer(Generic[InputT, OutputT]):
         done = self.state.batch_in_epoch
         batches = self.train_loader.batches(self.state.epoch, start=done, device=self.device)
         return with_step_ends(self.throughput.timed(batches), self.optimization.settings.accumulate, done)
+
+    def _is_last_batch(self) -> bool:
+        """Whether the epoch has had all batches, as far as the loader can say."""
+        try:
+            return self.state.batch_in_epoch >= len(self.train_loader)
+        except TypeError:
+            return False
 
     def _train_one_batch(self, batch: InputT, ends_step: bool) -> None:
         if self.state.step >= self._dispatch.next_turn:
@@ -555,6 +572,8 @@ class Trainer(Generic[InputT, OutputT]):
         self._execute_epoch_postprocessing()
 
     def _finish(self, reason: str) -> None:
+        if self.stops_early:
+            self._saving.save_at_last("Stopped early")
         self._validate(self.validating.rest())  # a stopper may have ended training between two validations
         self.stop_reason = reason
         self._saving.check_finite()
@@ -600,19 +619,22 @@ class Trainer(Generic[InputT, OutputT]):
 
     def _reason_to_stop(self) -> str | None:
         """Why not to train another epoch, or None. An epoch that was interrupted is completed first."""
-        if self.state.batch_in_epoch:
-            return self._reason_to_stop_in_epoch()
-        if not self.state.epochs_completed:
+        if not self.state.step:
             return None
-        reason = self._should_stop()
-        record_times(self)
-        if reason is None and self.state.epochs_completed >= self.epochs:
-            return f"all {self.epochs} epochs are done"
-        return reason
+        if not self.state.batch_in_epoch:
+            reason = self._should_stop()
+            record_times(self)
+            if reason is None and self.state.epochs_completed >= self.epochs:
+                reason = f"all {self.epochs} epochs are done"
+            if reason is not None:
+                return reason
+        return self._reason_to_stop_early()
 
-    def _reason_to_stop_in_epoch(self) -> str | None:
-        asks = self._dispatch.stop_in_epoch or type(self)._should_stop_in_epoch is not Trainer._should_stop_in_epoch
-        return self._should_stop_in_epoch() if asks else None
+    def _reason_to_stop_early(self) -> str | None:
+        """Why to stop after this step, or None: training is then not over, and may go on another time."""
+        reason = self._should_stop_in_epoch()
+        self.stops_early = reason is not None
+        return reason
 
 
 def _joined(votes: Sequence[Answer[str]]) -> str | None:

@@ -18,9 +18,9 @@ from artifact_torch.core.computation import Outcome
 from artifact_torch.core.exchange import Data, read_data
 from artifact_torch.core.execution import execute_plan
 from artifact_torch.core.plan import ValidationPlan
+from artifact_torch.core.record import file_name
 from artifact_torch.core.results import ValidationResults, draw_figures, score_names, track, value_of
 from artifact_torch.core.rounds import Round, artifacts_of, read_results
-from artifact_torch.core.run import file_name
 from artifact_torch.core.split import DataSplit
 from artifact_torch.core.storage import JsonDict
 from artifact_torch.core.temporary import remove

@@ -251,6 +251,34 @@ def runner(functions: Sequence[HookFunction], calls: Calls) -> Callable[..., Non
     return run
 
 
+def asker(functions: Sequence[HookFunction], calls: Calls) -> Callable[[Any], list[tuple[Plugin, Any]]] | None:
+    """One function of the trainer that asks all implementations of a hook; None if there are none."""
+    if not functions:
+        return None
+    steps = tuple((each, calls.watched_call(each)) for each in functions)
+
+    def ask(trainer: Any) -> list[tuple[Plugin, Any]]:
+        answers: list[tuple[Plugin, Any]] = []
+        each, start = steps[0][0], clock()
+        try:
+            for each, call in steps:
+                answer = call(trainer)
+                if answer is not None:
+                    answers.append((each.plugin, answer))
+                now = clock()
+                each.calls += 1
+                each.seconds += now - start
+                start = now
+        except BaseException as error:
+            each.calls += 1
+            each.seconds += clock() - start
+            calls.annotate(error, each)
+            raise
+        return answers
+
+    return ask
+
+
 def _of_three(hook: str, call: Callable[..., Any]) -> Callable[[Any, Any, Any], Any]:
     match len(HOOKS[hook]):
         case 1:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
-from artifact_torch.plugin.calling import runner
+from artifact_torch.plugin.calling import asker, runner
+from artifact_torch.plugin.hooks import Answer
 from artifact_torch.plugin.manager import Plugins
 from artifact_torch.plugin.period import Period
+from artifact_torch.plugin.specs import LoopHooks
 
 __all__ = ["LoopDispatch", "Place"]
 
@@ -37,6 +39,7 @@ class LoopDispatch:
         place: where training stands; without one, whoever has a period is due always.
 
     Attributes:
+        stop_in_epoch: the same for ``should_stop_in_epoch``, with the answers that are not None.
         next_turn: the number of completed steps from which on ``turn`` is to be called before a batch.
     """
 
@@ -67,24 +70,30 @@ class LoopDispatch:
         self.resolve()
 
     def resolve(self) -> None:
-        """Look up again who implements the hooks."""
+        """Look up again who implements the hooks; who is due in a step stays due until it ends."""
         functions = [each for hook in _BATCH_HOOKS for each in self._plugins.hooks.functions(hook)]
         periods = {each.plugin.name: each.plugin.batch_period for each in functions}
         self._periods = {name: period for name, period in periods.items() if period is not None and self._place}
         self._resolved.clear()
-        self.stop_in_epoch = bool(self._plugins.hooks.functions("should_stop_in_epoch"))
-        self.turn()
+        self.stop_in_epoch = self._asker("should_stop_in_epoch")
+        self._take()
+        self.next_turn = 0 if self._periods else _NEVER
 
     def turn(self) -> None:
         """Look which of the plugins that have a period are due in the step that begins."""
         place = self._place
-        if place is not None and self._turned != (place.epoch, place.step):  # not twice in a step of several batches
+        if place is None:
+            return
+        if self._turned != (place.epoch, place.step):  # not twice in a step of several batches
             self._turned = (place.epoch, place.step)
             self._due = frozenset(name for name, period in self._periods.items() if self._is_due(name, period, place))
+            self._take()
+        self.next_turn = self._next_turn(place)
+
+    def _take(self) -> None:
         if self._due not in self._resolved:
             self._resolved[self._due] = tuple(self._function(hook) for hook in _BATCH_HOOKS)
         self.batch_preprocessing, self.before_optimizer_step, self.batch_postprocessing = self._resolved[self._due]
-        self.next_turn = self._next_turn(place) if place is not None and self._periods else _NEVER
 
     def _is_due(self, name: str, period: Period, place: Place) -> bool:
         if period.unit == "steps":
@@ -110,3 +119,12 @@ class LoopDispatch:
         if any(each.position == "wrapper" for each in functions):  # only pluggy's own caller knows how to nest them
             return self._plugins.hooks.positional_caller(hook, without=resting)
         return runner(functions, self._plugins.calls)
+
+    def _asker(self, hook: str) -> Callable[[Any], list[Answer[Any]]] | None:
+        functions = self._plugins.hooks.functions(hook)
+        if any(each.position == "wrapper" for each in functions):
+            return lambda trainer: self._plugins.hooks.each(LoopHooks.should_stop_in_epoch, trainer=trainer)
+        ask = asker(functions, self._plugins.calls)
+        if ask is None:
+            return None
+        return lambda trainer: [Answer(each.name, answer, hook, str(each)) for each, answer in ask(trainer)]

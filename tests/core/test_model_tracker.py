@@ -183,6 +183,49 @@ def test_a_resumed_training_keeps_the_same_models(make_trainer, save_at):
     }
 
 
+def test_a_run_that_goes_on_in_another_directory_keeps_what_is_there(make_trainer):
+    class Save:
+        @hookimpl
+        def execute_batch_postprocessing(self, trainer):
+            if trainer.state.step == 6:  # a model waits for its score
+                self.path = trainer.save_checkpoint()
+
+    plan = TinyPlan(DataSplit.VALIDATION, [ArtifactKind.SCORE], period="3 steps")
+    score = f"validation/{plan.artifacts[0].name}"
+
+    def build(*callbacks):
+        tracker = ModelTracker(score=score, restore_best=True)
+        routine = ValidationRoutine(plans=[plan], mode="inline")
+        return make_trainer(epochs=3, callbacks=callbacks, validation=routine, model_tracker=tracker)
+
+    save = Save()
+    build(save).train()
+    elsewhere = build()
+    elsewhere.load_checkpoint(save.path)
+    elsewhere.train()
+    assert (elsewhere.run.path / "best" / elsewhere.model_tracker.kept[0].name).is_dir()
+
+
+def test_after_a_checkpoint_was_loaded_the_weights_are_those_that_are_trained(make_trainer):
+    evaluated = []
+
+    class Look:
+        @hookimpl
+        def on_evaluation_start(self):
+            evaluated.append(True)
+
+    tracker = ModelTracker(score="train/loss", restore_best=True)
+    trainer = make_trainer(callbacks=[Look()], model_tracker=tracker)
+    trainer.train()
+    path = trainer.save_checkpoint()
+    evaluated.clear()
+    with trainer.evaluating():
+        assert not evaluated
+    trainer.load_checkpoint(path)
+    with trainer.evaluating():
+        assert evaluated
+
+
 def test_a_model_that_cannot_be_kept_is_a_warning(make_trainer, caplog):
     class FullDisk(TinyModel):
         def save(self, path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from artifact_torch import EarlyStopper, PluginError, StepStopper, registry
+from artifact_torch import EarlyStopper, PluginError, StepStopper, hookimpl, registry
 
 
 class After(EarlyStopper):
@@ -104,3 +104,37 @@ def test_a_stopper_of_steps_ends_an_epoch_where_it_stands(make_trainer):
     assert trainer.train().reason == "Steps: 6 steps"
     assert trainer.run.record["status"] == "stopped"
     assert len(trainer.run.checkpoints.paths()) == 1
+
+
+def test_the_other_hooks_of_a_combinations_members_are_called(make_trainer):
+    class Watching(After):
+        """Has a state of its own."""
+
+        @hookimpl
+        def on_train_start(self):
+            self.started = True
+
+        @hookimpl
+        def on_save_checkpoint(self):
+            return {"asked": len(self.asked)}
+
+        @hookimpl
+        def on_load_checkpoint(self, state):
+            self.loaded = state
+
+    first, second = Watching(2), Watching(3)
+    trainer = make_trainer(epochs=10, stoppers=[first & (second | first)])
+    trainer.train()
+    assert first.started
+    assert second.started
+    assert len(first.asked) == 3  # by the combinations, in the second epoch by both, and not by itself
+    trainer.load_checkpoint(trainer.save_checkpoint())
+    assert second.loaded == {"asked": 1}
+
+
+def test_a_stopper_of_steps_at_the_end_of_an_epoch_completes_it(make_trainer):
+    trainer = make_trainer(epochs=10, stoppers=[Steps(8)])
+    result = trainer.train()
+    assert (result.steps, result.epochs, trainer.run.record["status"]) == (8, 2, "stopped")
+    assert len(trainer.run.checkpoints.paths()) == 1
+    assert trainer.epoch_scores["train/loss"].notna().all()

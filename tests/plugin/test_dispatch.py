@@ -141,9 +141,9 @@ def test_periods_of_several_plugins_do_not_meet(make_trainer):
 def test_a_step_of_several_batches_is_due_as_a_whole(make_trainer):
     periodic = Periodic("2 steps")
     make_trainer(callbacks=[periodic], accumulate=2).train()
-    assert periodic.steps == [
-        (what, step) for step in (2, 4) for what in ("before", "after", "before", "gradients", "after")
-    ] or [step for _, step in periodic.steps] == [2, 1, 2, 2, 2, 4, 3, 4, 4, 4]
+    calls = ["before", "after", "before", "gradients", "after"]
+    assert [what for what, _ in periodic.steps] == calls * 2
+    assert [step for _, step in periodic.steps] == [2, 1, 2, 2, 2, 4, 3, 4, 4, 4]
 
 
 def test_a_period_of_seconds_is_due_in_the_first_step_after_so_much_time(make_trainer, monkeypatch):
@@ -188,6 +188,19 @@ def test_a_resumed_training_is_due_at_the_same_steps(make_trainer):
 def test_a_period_that_is_none_is_refused(make_trainer):
     with pytest.raises(PluginError, match="its batch_period is wrong: 'often' is no period"):
         make_trainer(callbacks=[Periodic("often")])
+
+
+def test_a_due_step_stays_due_until_it_ends_whatever_is_registered_in_its_middle(make_trainer):
+    class Number:
+        """Its first call in an epoch is watched, and all is resolved again after that."""
+
+        @hookimpl
+        def log_batch_metrics(self):
+            return {"number": 1.0}
+
+    periodic = Periodic("2 steps")
+    make_trainer(callbacks=[Number(), periodic], log_every=2).train()
+    assert periodic.steps == due(2, 4, 6, 8)
 
 
 # Priority.

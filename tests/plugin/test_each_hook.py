@@ -602,7 +602,7 @@ def test_hook_should_stop_in_epoch(make_trainer):
     trainer = make_trainer(callbacks=[Plugin()])
     result = trainer.train()
     assert (result.reason, result.steps, result.epochs) == ("Plugin: six steps are enough", 6, 1)
-    assert asked == [1, 2, 3, 4, 5, 6]
+    assert asked == [1, 2, 3, 4, 4, 5, 6]  # after each step, and between the epochs
     assert trainer.run.record["status"] == "stopped"
 
 

@@ -202,14 +202,14 @@ class LoopHooks:
 
     @hookspec
     def should_stop_in_epoch(self, trainer: Trainer) -> str | None:
-        """Called after each optimizer step: a reason to stop within the epoch, in words, or None.
+        """Called after each optimizer step and between epochs: a reason to stop there, in words, or None.
 
         It is for what cannot wait until the epoch ends, such as a limit on time. Training saves a checkpoint from which
-        it can go on in the middle of the epoch, validates what is left, saves the model and ends. A training that is
-        resumed in the middle of an epoch asks first, before it trains another batch.
+        it can go on, validates what is left, saves the model and ends with the status ``stopped``. A training that is
+        resumed asks first, before it trains another batch.
 
         Order:
-            After ``execute_batch_postprocessing``. All implementations are asked, and all reasons are joined, each with
+            After ``execute_batch_postprocessing``, and after ``should_stop`` if nobody stops there. All implementations are asked, and all reasons are joined, each with
             its plugin's name; one is enough to stop. The first error ends training.
 
         Args:

@@ -253,12 +253,6 @@ def test_hopeless_numbers_stop_nothing_in_a_combination_that_waits_for_all(
     assert trainer.train().reason == "all 4 epochs are done"
 
 
-HOOKS_OF_MEMBERS = pytest.mark.xfail(
-    strict=True, reason="a combination calls none of its members' hooks but should_stop and should_stop_in_epoch"
-)
-
-
-@HOOKS_OF_MEMBERS
 def test_a_signal_is_heard_in_a_combination(make_trainer: MakeTrainer) -> None:
     before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
@@ -269,7 +263,6 @@ def test_a_signal_is_heard_in_a_combination(make_trainer: MakeTrainer) -> None:
         signal.signal(signal.SIGUSR1, before)
 
 
-@HOOKS_OF_MEMBERS
 def test_an_old_file_stops_nothing_in_a_combination_and_a_new_one_is_removed(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer(callbacks=[Touch(at_step=3)], stoppers=[StopFile(period=0) | MaxSteps(steps=6)])
     path = trainer.run.path / "STOP"
