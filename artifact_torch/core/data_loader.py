@@ -73,6 +73,11 @@ class DataLoader(BatchLoader[InputT], Generic[InputT]):
         self._seed = seed
         self._trainer_seed = 0
 
+    @property
+    def num_workers(self) -> int:
+        """Processes that read samples; 0 if this one does."""
+        return self._num_workers
+
     def __len__(self) -> int:
         if isinstance(self._dataset, IterableDataset):
             raise TypeError("the number of batches of an iterable data set is not known before it is read")

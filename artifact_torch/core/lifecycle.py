@@ -74,7 +74,7 @@ def _close_record(trainer: Trainer, reason: str, error: BaseException | None) ->
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
     counters = {"epochs": trainer.state.epochs_completed, "steps": trainer.state.step}
     seconds = {
-        "seconds": round(trainer.state.seconds, 3),
+        "seconds": round(trainer.seconds, 3),
         "seconds_waited_for_validation": round(trainer.validating.seconds_waited, 3),
     }
     try:

@@ -191,19 +191,22 @@ class Mirror:
         else:
             self._failures = 0
             return []
-        failed: list[tuple[TrackedItem, str]] = []
         is_last_try = self._failures >= _TRIES
-        for number in _spread(len(items)) if len(items) > 1 else []:
+        failed = [(items[0], self._last_error)] if len(items) == 1 else []
+        written = 0
+        for tried, number in enumerate(_spread(len(items)) if len(items) > 1 else [], start=1):
             try:
                 self._tracker.write([items[number]])
             except BaseException as error:
                 failed.append((items[number], masked(f"{type(error).__name__}: {error}")))
-            if len(failed) == 3 and number == _spread(len(items))[2] and not is_last_try:
+            else:
+                written += 1
+            if tried == 3 and not written and not is_last_try:
                 break  # the first, the last and one in the middle: it is not for what they are
-        if len(failed) < min(3, len(items)) or (len(items) == 1 and is_last_try):
-            self._failures = 0
-            return failed or [(items[0], self._last_error)]
-        raise _UnreachableError
+        if not written and not is_last_try:
+            raise _UnreachableError
+        self._failures = 0
+        return failed
 
     def _try_what_is_left(self) -> bool:
         """Try once more what could not be brought there; nothing is tried twice at one end."""

@@ -152,14 +152,15 @@ class Optimization:
         if self.accumulated == 0:
             for parameter in self._parameters:
                 parameter.grad = None
-        self.accumulated += 1
         if not self.guard.accepts_loss(value):
+            self.accumulated += 1
             return
         if self.settings.accumulate > 1:
             loss = loss / self.settings.accumulate
         if self._scaler is not None:
             loss = self._scaler.scale(loss)
         loss.backward()
+        self.accumulated += 1  # not if it fails: the next batch then begins anew
 
     def complete_gradients(self) -> None:
         """Make the gathered gradients those of the step: without the scale of fp16, a mean over the step's batches."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, cast
@@ -218,7 +218,7 @@ class Trainer(Generic[InputT, OutputT]):
         self._compiled = cast("Model[InputT, OutputT]", torch.compile(model)) if compile else None
         self._run = run
         self._saving = Saving(self)
-        self._clock = time.monotonic()
+        self._clock: float | None = None
         self._signals = SignalWatch()
         self.plugins = Plugins(plugins, self, time_share=plugin_time_share)
         self.model_tracker = model_tracker
@@ -261,9 +261,14 @@ class Trainer(Generic[InputT, OutputT]):
         """
         if epochs is not None:
             self.epochs = _checked_epochs(epochs)
-        self._clock = time.monotonic()
         self._evaluation.is_off = self.stops_early = False
-        with self._signals.watching(), guarded_run(self), explained_memory(self), self.validating.working():
+        with (
+            self._timed(),
+            self._signals.watching(),
+            guarded_run(self),
+            explained_memory(self),
+            self.validating.working(),
+        ):
             if self._sanity_validation and self.state.step == 0:
                 self.validating.rehearse()
             while not (reason := self._reason_to_stop()):
@@ -408,8 +413,7 @@ class Trainer(Generic[InputT, OutputT]):
     @property
     def seconds(self) -> float:
         """The time that training has taken so far, validation included, over all processes that worked on the run."""
-        if self.validating.is_working:
-            self._count_seconds()
+        self._count_seconds()
         return self.state.seconds
 
     @property
@@ -604,10 +608,20 @@ class Trainer(Generic[InputT, OutputT]):
             never = self.validating.has_seen_all and self.metrics.newest(metric) is None
         self.optimization.end_epoch(self.metrics.of_epoch(self.state.epoch), validated=never)
 
+    @contextmanager
+    def _timed(self) -> Generator[None]:
+        self._clock = time.monotonic()
+        try:
+            yield
+        finally:
+            self._count_seconds()
+            self._clock = None
+
     def _count_seconds(self) -> None:
-        now = time.monotonic()
-        self.state.seconds += now - self._clock
-        self._clock = now
+        if self._clock is not None:
+            now = time.monotonic()
+            self.state.seconds += now - self._clock
+            self._clock = now
 
     def _diverged(self, what: str) -> DivergedError:
         checkpoints = self.run.checkpoints.paths() if self.has_run else []

@@ -92,6 +92,7 @@ class Validating:
         self._failed: dict[str, str] = {}
         self._told: set[tuple[DataSplit, str]] = set()
         self._told_to_wait = False
+        self._is_training = False
         self.seconds_waited = 0.0
 
     @contextmanager
@@ -102,12 +103,14 @@ class Validating:
             self._work = BackgroundWork(folder, workers=routine.workers, seconds=routine.artifact_seconds)
         else:
             self._work = InlineWork()
+        self._is_training = True
         try:
             self._work.start(routine.plans)
             while self._to_take_up:
                 self._take_up(self._to_take_up.pop(0))
             yield
         finally:
+            self._is_training = False
             self._work.close()
             self._work = None
             self._to_take_up = self.state()  # where training is called again without going back to a checkpoint
@@ -124,8 +127,8 @@ class Validating:
 
     @property
     def is_working(self) -> bool:
-        """Whether the trainer is training."""
-        return self._work is not None
+        """Whether the trainer is training, and not only validated by hand."""
+        return self._is_training
 
     def is_under_way(self, step: int) -> bool:
         """Whether something of a validation after this step is not there yet."""

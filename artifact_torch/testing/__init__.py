@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from artifact_torch.testing.parts import tiny_loader as tiny_loader
     from artifact_torch.testing.plans import TinyPlan as TinyPlan
     from artifact_torch.testing.reference_tests import reference_tests as reference_tests
+    from artifact_torch.testing.tracker_conformance import MirroredRun as MirroredRun
+    from artifact_torch.testing.tracker_conformance import TrackerConformance as TrackerConformance
 
 __getattr__, __dir__ = lazy_attributes(
     __name__,
@@ -33,6 +35,8 @@ __getattr__, __dir__ = lazy_attributes(
         "CheckOutcome": "artifact_torch.testing.contracts",
         "ContractError": "artifact_torch.testing.outcomes",
         "HookRecorder": "artifact_torch.testing.parts",
+        "MirroredRun": "artifact_torch.testing.tracker_conformance",
+        "TrackerConformance": "artifact_torch.testing.tracker_conformance",
         "NotApplicable": "artifact_torch.testing.outcomes",
         "NotJudged": "artifact_torch.testing.outcomes",
         "TinyInput": "artifact_torch.testing.parts",

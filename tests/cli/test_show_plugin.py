@@ -95,7 +95,7 @@ def test_components_are_listed_with_their_parameters(gauges, capsys):
     found = {each["name"]: each for each in components}
     assert {each["kind"] for each in components} == {"callbacks"}
     names = [parameter["name"] for parameter in found["checkpoint"]["parameters"]]
-    assert names[:3] == ["period", "period_steps", "keep"]
+    assert names[:3] == ["period", "keep", "keep_best"]
     assert found["lost"]["status"] == "broken"
     text = shown(capsys, "list-components", "callbacks")
     assert "callbacks gauge  (acme-gauges 3.1)\n  Measures something.\n  period: int, default 2\n" in text

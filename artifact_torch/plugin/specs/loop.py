@@ -209,8 +209,9 @@ class LoopHooks:
         resumed asks first, before it trains another batch.
 
         Order:
-            After ``execute_batch_postprocessing``, and after ``should_stop`` if nobody stops there. All implementations are asked, and all reasons are joined, each with
-            its plugin's name; one is enough to stop. The first error ends training.
+            After ``execute_batch_postprocessing``, and after ``should_stop`` if nobody stops there. All implementations
+            are asked, and all reasons are joined, each with its plugin's name; one is enough to stop. The first error
+            ends training.
 
         Args:
             trainer: the trainer; ``trainer.state.step`` counts the optimizer steps done, and ``trainer.seconds`` is the

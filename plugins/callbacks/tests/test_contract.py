@@ -2,4 +2,4 @@
 
 from artifact_torch.testing import contract_tests
 
-test_contract = contract_tests("artifact-torch-callbacks")
+test_contract = contract_tests("artifact-torch-callbacks", parameters={"freezing": {"epochs": {"layers.0": 1}}})
