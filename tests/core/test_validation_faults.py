@@ -101,7 +101,7 @@ def now():
 class Look(Callback):
     @hookimpl
     def execute_epoch_postprocessing(self, trainer):
-        if trainer.state.epoch in (50, 300):
+        if trainer.state.epoch in (150, 300):  # until then garbage that awaits its collection still adds to it
             from matplotlib import pyplot
             print(now(), len(pyplot.get_fignums()), flush=True)
 
@@ -114,4 +114,4 @@ Trainer(TinyModel(), tiny_loader(), epochs=300, validation=routine, callbacks=[L
     )
     (early, figures), (late, figures_late) = (map(int, line.split()) for line in done.stdout.splitlines())
     assert figures == figures_late == 0
-    assert late - early < 10e6
+    assert late - early < 5e6
