@@ -3,7 +3,8 @@
 A small net: every installed component of the two distributions takes part in a training of its own, and all trainings
 take turns, an epoch each. What a component takes is counted by the trainer itself, for each call of its hooks
 (``trainer.plugin_times``): the lowest of the rounds, as if nothing else ran, divided by the steps.
-What is done in due steps or once an epoch is in it, the audit of each hook's first call too. The baseline is a step of the training without a component.
+What is done in due steps or once an epoch is in it, the audit of each hook's first call too. The baseline is a step of
+the training without a component.
 
 Then what ten observers cost in a step in which none is due: the one comparison that the loop makes for all of them.
 """
