@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -55,10 +55,8 @@ class MetricLog:
         return self._is_again or not self._uncertain.isdisjoint(given)
 
     def _without_those_there(self, given: dict[_Identity, Metric]) -> list[Metric]:
-        newest = {
-            metric.key: (metric.step, metric.timestamp)
-            for metric in self._client.get_run(self._run_id).to_proto().data.metrics
-        }
+        record: Any = self._client.get_run(self._run_id).to_proto()
+        newest = {metric.key: (metric.step, metric.timestamp) for metric in record.data.metrics}
         # What is newer than all that is there is not there; to read a whole history takes its time.
         doubtful = {
             metric.key
