@@ -13,8 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
-
+from artifact_torch_tensorboard.checksum import masked_crc32c
 from artifact_torch_tensorboard.messages import Event, SessionLog
 
 __all__ = ["EventFile", "read_events", "restart"]
@@ -73,8 +72,9 @@ class EventFile:
         Raises:
             OSError: the disk does not take it.
         """
-        with self._file:
-            os.fsync(self._file.fileno())
+        if not self.is_closed:
+            with self._file:
+                os.fsync(self._file.fileno())
 
     def _cut(self) -> None:
         """Take a part of a record off the end, behind which nothing could be read; else append no more."""
@@ -96,12 +96,13 @@ def read_events(path: Path) -> Iterator[Event]:
             yield Event.FromString(content)
 
 
-def restart(step: int) -> Event:
-    """The event which tells that what came before and has this step or a later one is to be forgotten.
+def restart(step: int) -> list[Event]:
+    """The events which tell that what came before and has this step or a later one is to be forgotten.
 
-    It is what ``purge_step`` of torch's ``SummaryWriter`` writes.
+    It is what ``purge_step`` of torch's ``SummaryWriter`` writes, twice: without its fast loading, TensorBoard's page
+    takes the first such event of a run for the run's beginning.
     """
-    return Event(wall_time=time.time(), step=step, session_log=SessionLog(status=SessionLog.START))
+    return [Event(wall_time=time.time(), step=step, session_log=SessionLog(status=SessionLog.START))] * 2
 
 
 def _framed(content: bytes) -> bytes:

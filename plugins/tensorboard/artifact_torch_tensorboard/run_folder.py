@@ -48,42 +48,53 @@ class RunFolder:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
         self._names = TagNames()
+        self._last_steps: dict[str, int] = {}
         self._file: EventFile | None = None
         self.there: set[Key] = set()
-        for event in self._kept():
-            self.there.update(_keys(event))
-            for value in event.summary.value:
-                self._names.learn(value.tag, _KINDS[value.WhichOneof("value")], _full_name(value))
+        self._look()
 
     def forget_all_but(self, standing: set[Key]) -> None:
-        """Have TensorBoard forget what the run no longer has, since it was resumed from an earlier step.
-
-        It forgets all results from a step on, so those of them that the run still has are written once more.
-        """
+        """Have TensorBoard forget what the run no longer has, since it was resumed from an earlier step."""
         first = min((key[2] for key in self.there - standing), default=None)
-        if first is None:
-            return
-        again = [event for event in self._kept() if event.step >= first and not _keys(event).isdisjoint(standing)]
-        self.append([restart(first), *sorted(again, key=lambda event: event.step)])
-        self.finish_file()
-        self.there &= standing
+        if first is not None:
+            self._write_again(first, [event for event in self._kept() if not _keys(event).isdisjoint(standing)])
+            self._look()
 
     def tag_of(self, item: TrackedItem) -> str:
         """What an item is called in the event files: its full name, unless a result of another kind is called so."""
         return self._names.tag_of(item.kind, item.full_name)
 
-    def append(self, events: Sequence[Event]) -> None:
-        """Append events, all or, if that fails, none."""
-        if not events:
-            return
-        if self._file is None or self._file.is_closed:
+    def append(self, events: Iterable[Event]) -> None:
+        """Append events, all or, if that fails, none.
+
+        An event that comes after later ones of its kind, since it could not be written before, is put in front of them:
+        TensorBoard's page would take it for a restart, and forget them.
+        """
+        events = sorted(events, key=lambda event: event.step)
+        tags = [(event.summary.value[0].tag, event.step) for event in events]
+        late = [step for tag, step in tags if step < self._last_steps.get(tag, step)]
+        if late:
+            self._write_again(min(late), [*self._kept(), *events])
+        elif events:
+            self._append(events)
+        for tag, step in tags:
+            self._last_steps[tag] = max(step, self._last_steps.get(tag, step))
+
+    def _append(self, events: Sequence[Event]) -> None:
+        if self._file is None:
             self._file = EventFile(self._next())
-        self._file.append(events)
+        try:
+            self._file.append(events)
+        except OSError:
+            if self._file.is_closed:  # some of them may be there
+                self._file = None
+                self._look()
+            raise
 
     def finish_file(self) -> None:
         """Bring everything to the disk; what comes later goes into a new file."""
         file, self._file = self._file, None
-        if file is not None and not file.is_closed:
+        if file is not None:
             file.close()
 
     def replace(self, ending: str, summaries: Iterable[Summary], seconds: float) -> None:
@@ -95,14 +106,43 @@ class RunFolder:
             seconds: their time, in seconds since 1970.
         """
         self.remove(ending)
-        file = EventFile(self._next(ending))
-        file.append([Event(wall_time=seconds, summary=summary) for summary in summaries])
-        file.close()
+        self._write_whole([Event(wall_time=seconds, summary=summary) for summary in summaries], ending)
 
     def remove(self, ending: str) -> None:
         """Remove a file of its own, if it is there."""
         for path in self.path.glob(f"events.out.tfevents.*{ending}"):
             path.unlink()
+
+    def _look(self) -> None:
+        """Find out what is there."""
+        self.there.clear()
+        self._last_steps.clear()
+        for event in self._kept():
+            self.there.update(_keys(event))
+            for value in event.summary.value:
+                self._names.learn(value.tag, _KINDS[value.WhichOneof("value")], _full_name(value))
+                self._last_steps[value.tag] = max(event.step, self._last_steps.get(value.tag, event.step))
+
+    def _write_again(self, first: int, events: Iterable[Event]) -> None:
+        """Have TensorBoard forget all results from a step on, and write those of them that it is to have."""
+        again = sorted((event for event in events if event.step >= first), key=lambda event: event.step)
+        self.finish_file()
+        self._write_whole([*restart(first), *again])
+
+    def _write_whole(self, events: Sequence[Event], ending: str = "") -> None:
+        """Write a file that is there as a whole or not at all, even if the process is killed."""
+        working = self.path / "unfinished"
+        working.unlink(missing_ok=True)
+        try:
+            file = EventFile(working)
+            try:
+                file.append(events)
+            finally:
+                file.close()
+            working.rename(self._next(ending))
+        except OSError:
+            working.unlink(missing_ok=True)
+            raise
 
     def _kept(self) -> Iterator[Event]:
         """The results that TensorBoard would show: those that no later restart tells it to forget."""
