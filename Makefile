@@ -58,6 +58,7 @@ bench: setup
 	$(BIN)/python tests/benchmarks/bench_hooks.py $(OUT)
 	$(BIN)/python tests/benchmarks/bench_training.py $(OUT)
 	$(BIN)/python tests/benchmarks/bench_components.py $(OUT)
+	$(BIN)/python tests/benchmarks/bench_trackers.py $(OUT)
 	$(BIN)/python tests/benchmarks/bench_loader.py $(OUT)
 	$(BIN)/python tests/benchmarks/bench_size.py $(OUT)
 	$(BIN)/python tests/benchmarks/bench_validation.py $(OUT)

@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from artifact_torch.testing import reference_tests
+
+pytestmark = pytest.mark.documentation
 
 test_reference = reference_tests(Path(__file__).parents[1] / "README.md")
