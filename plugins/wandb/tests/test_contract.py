@@ -1,0 +1,5 @@
+"""What is asked of every plugin of artifact-torch."""
+
+from artifact_torch.testing import contract_tests
+
+test_contract = contract_tests("artifact-torch-wandb", parameters={"wandb": {"mode": "offline"}})
