@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from artifact_torch import TrackedRun
+from artifact_torch_mlflow.artifacts import ArtifactFolder
 from artifact_torch_mlflow.names import Names
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["PREFIX", "RUN_ID", "STATUS", "TAG_PREFIX", "describe", "milliseconds", "read_json", "write_json"]
+__all__ = ["PREFIX", "RUN_ID", "STATUS", "TAG_PREFIX", "describe", "milliseconds"]
 
 PREFIX = "artifact_torch."
 RUN_ID = f"{PREFIX}run_id"
@@ -29,7 +28,7 @@ _LONGEST_TAG = 5000
 _CUT = " ... (cut: all of it is in params/{key}.txt)"
 
 
-def describe(client: MlflowClient, run_id: str, run: TrackedRun, names: Names) -> None:
+def describe(client: MlflowClient, run_id: str, run: TrackedRun, names: Names, artifacts: ArtifactFolder) -> None:
     """Write parameters and tags of a run, as far as they are not there.
 
     MLflow does not let a parameter change: what a resumed run does otherwise stands in a tag.
@@ -43,7 +42,7 @@ def describe(client: MlflowClient, run_id: str, run: TrackedRun, names: Names) -
     fresh = {key: text for key, text in params.items() if key not in there.params}
     changed = {key: text for key, text in params.items() if there.params.get(key, text) != text}
     for key in long.keys() & fresh.keys():
-        client.log_text(run_id, long[key], f"params/{key}.txt")
+        artifacts.write_text(f"params/{key}.txt", long[key])
     tags = {key: text[:_LONGEST_TAG] for key, text in _tags(run, names, changed).items()}
     new_tags = {key: text for key, text in tags.items() if there.tags.get(key) != text}
     for part in _chunks(list(fresh.items())):
@@ -61,22 +60,6 @@ def milliseconds(time: str) -> int | None:
         return round(datetime.fromisoformat(time).timestamp() * 1000)
     except ValueError:
         return None
-
-
-def write_json(client: MlflowClient, run_id: str, file: str, content: object) -> None:
-    """Write an artifact of JSON."""
-    client.log_text(run_id, json.dumps(content, ensure_ascii=False, indent=1), file)
-
-
-def read_json(client: MlflowClient, run_id: str, file: str) -> dict[str, Any]:
-    """Read an artifact of JSON at the root of a run; empty if it is not there."""
-    if not any(found.path == file for found in client.list_artifacts(run_id)):
-        return {}
-    with TemporaryDirectory(prefix="artifact-torch-mlflow-") as folder:
-        content: dict[str, Any] = json.loads(
-            Path(client.download_artifacts(run_id, file, folder)).read_text(encoding="utf-8")
-        )
-    return content
 
 
 def _tags(run: TrackedRun, names: Names, changed: Mapping[str, str]) -> dict[str, str]:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from artifact_torch import MirrorTracker, TrackedItem, TrackedKind, TrackedRun, UsageError
-from artifact_torch_mlflow.artifacts import MODELS, place_of, upload
-from artifact_torch_mlflow.description import RUN_ID, describe, milliseconds, read_json, write_json
+from artifact_torch_mlflow.artifacts import MODELS, ArtifactFolder, place_of
+from artifact_torch_mlflow.description import RUN_ID, describe, milliseconds
 from artifact_torch_mlflow.metrics import MetricLog
 from artifact_torch_mlflow.names import Names
 from artifact_torch_mlflow.registration import register
@@ -94,6 +94,7 @@ class MLflowTracker(MirrorTracker):
         self._client: MlflowClient
         self._run_id: str
         self._artifact_uri: str
+        self._artifacts: ArtifactFolder
         self._metrics: MetricLog
 
     def open(self, run: TrackedRun, remembered: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -110,11 +111,12 @@ class MLflowTracker(MirrorTracker):
                 found = client.create_run(experiment, milliseconds(run.created), tags, run_name=run.run_id)
             self._client, self._run_id = client, str(found.info.run_id)
             self._artifact_uri = str(found.info.artifact_uri).rstrip("/")
-            self._names = Names(read_json(client, self._run_id, _NAMES) if is_again else {})
+            self._artifacts = ArtifactFolder(self._artifact_uri, uri)
+            self._names = Names(self._artifacts.read_json(_NAMES) if is_again else {})
             self._num_written_names = len(self._names.known)
             self._metrics = MetricLog(client, self._run_id, is_again=is_again)
             self._describe(run)
-            write_json(client, self._run_id, "environment.json", run.environment)
+            self._artifacts.write_json("environment.json", run.environment)
             if run.status == "running" and found.info.status != "RUNNING":
                 end_run(client, self._run_id, "RUNNING", None)
             return {"run_id": self._run_id}
@@ -131,7 +133,7 @@ class MLflowTracker(MirrorTracker):
             files = {place_of(item, self._names): item.path for item in items if item.path and self._takes(item)}
             self._write_names()
             self._metrics.write(metrics)
-            upload(self._client, self._run_id, files)
+            self._artifacts.upload(files)
             if self.register_model is not None:
                 for name in [item.name for item in items if item.kind is TrackedKind.FILE and item.name in MODELS]:
                     source = f"{self._artifact_uri}/{name}"
@@ -180,12 +182,12 @@ class MLflowTracker(MirrorTracker):
         return next(iter(client.search_runs([experiment], condition, max_results=1)), None)
 
     def _describe(self, run: TrackedRun) -> None:
-        describe(self._client, self._run_id, run, self._names)
+        describe(self._client, self._run_id, run, self._names, self._artifacts)
         self._write_names()
 
     def _write_names(self) -> None:
         """Write what the keys stand for, if there are new ones."""
         known = self._names.known
         if len(known) > self._num_written_names:
-            write_json(self._client, self._run_id, _NAMES, known)
+            self._artifacts.write_json(_NAMES, known)
             self._num_written_names = len(known)

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import mlflow
 from mlflow import MlflowClient
 
 
@@ -16,7 +17,8 @@ def artifacts(client, run_id, path=None):
 
 
 def read(uri, run_id):
-    client = MlflowClient(tracking_uri=uri)
+    mlflow.set_tracking_uri(uri)  # where a server keeps artifacts is looked up there
+    client = MlflowClient()
     experiments = [each.experiment_id for each in client.search_experiments()]
     runs = client.search_runs(experiments, f"tags.`artifact_torch.run_id` = '{run_id}'")
     return [described(client, run) for run in runs]
