@@ -24,7 +24,7 @@ from artifact_torch_tensorboard import TensorBoardTracker
 
 fault, run = sys.argv[1], RunDirectory.create("faults", root="runs")
 tracker = TensorBoardTracker()
-tracker.close_seconds = 3.0
+tracker.close_seconds = 1.0
 
 class Plots(Callback):
     @hookimpl

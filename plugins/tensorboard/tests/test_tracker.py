@@ -60,7 +60,7 @@ def test_a_training_is_there_with_its_hyperparameters(
     tracker = TensorBoardTracker(folder=str(tmp_path / "events"))
     trainer = Trainer(
         TinyModel(), tiny_loader(16), epochs=3, device="cpu", use_installed_plugins=False, trackers=[tracker],
-        run=RunDirectory.create("shown", root=tmp_path / "runs"),
+        run=RunDirectory.create("shown", root=tmp_path / "runs"), params={"epochs": 3},
     )  # fmt: skip
     trainer.train()
     folder = tmp_path / "events" / "shown" / trainer.run.path.name
