@@ -125,7 +125,7 @@ def _make_database(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".mlflow-") as folder:
         made = Path(folder) / path.name
-        command = [sys.executable, "-c", _MAKE_DATABASE, str(made), str(Path(folder) / _ARTIFACTS)]
+        command = [sys.executable, "-c", _MAKE_DATABASE, str(made), str(path.parent / _ARTIFACTS)]
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]

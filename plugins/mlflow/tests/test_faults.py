@@ -208,6 +208,8 @@ def test_a_training_that_is_ended_from_within_has_its_status_and_all_it_recorded
 
 @pytest.mark.lengthy
 def test_two_processes_begin_on_a_new_database_without_a_word_and_one_is_killed(tmp_path, reader):
+    from mlflow import MlflowClient
+
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     environment["ARTIFACT_TORCH_HOME"] = str(tmp_path / "runs")
     processes = [
@@ -233,3 +235,5 @@ def test_two_processes_begin_on_a_new_database_without_a_word_and_one_is_killed(
     assert (found["status"], found["tags"]["artifact_torch.status"]) == ("KILLED", "killed")
     assert is_complete(found, killed)
     assert not list((tmp_path / "runs").glob(".mlflow-*"))
+    usual = MlflowClient(tracking_uri=uri).get_experiment("0")  # which MLflow makes in each store
+    assert Path(usual.artifact_location).parent == tmp_path / "runs" / "mlflow-artifacts"
