@@ -614,8 +614,7 @@ class Trainer(Generic[InputT, OutputT]):
         try:
             yield
         finally:
-            self._count_seconds()
-            self._clock = None
+            self._clock = None  # the record of the run, which was closed before, has counted
 
     def _count_seconds(self) -> None:
         if self._clock is not None:

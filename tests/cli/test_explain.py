@@ -78,6 +78,7 @@ def test_every_hook_is_listed_with_who_runs_in_order(config, install, capsys):
         "version": "1.0.0",
         "position": "",
         "source": "chosen",
+        "priority": 0,
     }
     assert hooks["get_validation_plan"]["overridden_by"] == "TableComparisonValidationRoutine._get_validation_plan"
     assert hooks["log_epoch_metrics"] == {"name": "log_epoch_metrics", "overridden_by": None, "implementations": []}
@@ -109,7 +110,7 @@ def test_nothing_is_trained_and_nothing_stays_behind(config, tmp_path, capsys):
     assert "epoch" not in shown.err
     assert "TableComparisonTrainer trains TableVAE for at most 7 epochs and validates every 3 epochs." in shown.out
     assert "\nshould_stop\n  1.  Patience  artifact-torch-stoppers 1.0.0  chosen\n" in shown.out
-    assert "Nobody runs at execute_epoch_preprocessing, " in shown.out
+    assert "Nobody runs at on_evaluation_start, on_evaluation_end, execute_epoch_preprocessing, " in shown.out
 
 
 def test_mistakes_are_refused_as_in_training(config, capsys):

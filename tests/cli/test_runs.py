@@ -46,6 +46,7 @@ def made(tmp_path_factory):
     long.run.update(scores={"QUALITY": 0.5, "DISTANCE": None}, warnings=["half of it is missing"])
     damaged = RunDirectory.create("short", root=root)
     (damaged.path / "run.json").write_text("{")
+    damaged.path.rename(damaged.path.with_name("20991231-000000-abcdef"))  # of which only the name tells the time
     return root
 
 

@@ -90,7 +90,8 @@ def test_the_learnt_rows_are_judged_if_none_are_held_out(file, tmp_path):
             "The plot ROC_CURVE has no hyperparameter 'colour'",
         ),
         ({"validation": {"threshold": 1.5}}, "threshold"),
-        ({"validation": {"period": "5 minutes"}}, "is no period"),
+        ({"validation": {"period": "5 miles"}}, "is no period"),
+        ({"validation": {"period": "5 minutes"}}, "how fast the machine is"),
         ({"validation": {"plotts": []}}, "did you mean 'plots'"),
     ],
 )
