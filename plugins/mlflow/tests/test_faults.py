@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from artifact_torch import Callback, DataSplit, RunDirectory, Trainer, hookimpl,
 from artifact_torch.testing import TinyModel, tiny_loader
 
 TRAINING = """
-import logging, os, signal, sys
+import logging, os, signal, sys, time
 from artifact_torch import Callback, Trainer, hookimpl
 from artifact_torch.testing import TinyModel, tiny_loader
 from artifact_torch_mlflow import MLflowTracker
@@ -26,6 +27,8 @@ class Kill(Callback):
     @hookimpl
     def execute_epoch_postprocessing(self, trainer):
         if trainer.state.epoch == int(sys.argv[2]):
+            while not (trainer.run.path / "trackers" / "mlflow.json").exists():
+                time.sleep(0.05)
             os.kill(os.getpid(), signal.SIGKILL)
 
 handlers = [logging.NullHandler()]
@@ -92,6 +95,19 @@ def run(runs_root):
     return run
 
 
+def place_of(run):
+    """How far a run's tracker has come, in bytes of its records."""
+    state = run / "trackers" / "mlflow.json"
+    return json.loads(state.read_text())["place"] if state.exists() else {}
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def forget_place(run):
     """What a kill leaves that comes after items were brought there, and before that was written down."""
     (state,) = (run.path / "trackers").glob("*.json")
@@ -100,10 +116,18 @@ def forget_place(run):
 
 
 @pytest.mark.lengthy
-def test_a_server_that_is_killed_and_comes_back_has_everything(tmp_path, stoppable_server, reader):
+def test_a_server_that_is_killed_and_comes_back_has_everything(tmp_path, stoppable_server, reader, caplog):
+    def kill():
+        wait_until(lambda: place_of(trainer.run.path).get("metrics.jsonl", 0) > 0)
+        stoppable_server.kill()
+
+    def start():
+        wait_until(lambda: "The tracker mlflow cannot be reached" in caplog.text)
+        stoppable_server.start()
+
     stoppable_server.start()
     tracker = MLflowTracker(uri=stoppable_server.uri)
-    plan = AtEpochs(epoch_2=stoppable_server.kill, epoch_6=stoppable_server.start)
+    plan = AtEpochs(epoch_2=kill, epoch_6=start)
     trainer = make_trainer(tmp_path / "runs", tracker=tracker, callbacks=[plan], epochs=8)
     trainer.train()
     assert "untracked" not in trainer.run.record
@@ -229,7 +253,7 @@ def test_two_processes_begin_on_a_new_database_without_a_word_and_one_is_killed(
     finished, killed = (Path((tmp_path / f"path-{number}").read_text()) for number in range(2))
     uri = f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}"
     assert is_complete(reader.read_one(uri, finished), finished)
-    assert all(found["status"] == "RUNNING" for found in reader.read(uri, killed))
+    assert reader.read_one(uri, killed)["status"] == "RUNNING"
     assert sync_to(killed, MLflowTracker(), "mlflow") == 0
     found = reader.read_one(uri, killed)
     assert (found["status"], found["tags"]["artifact_torch.status"]) == ("KILLED", "killed")
