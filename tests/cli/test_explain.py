@@ -110,7 +110,10 @@ def test_nothing_is_trained_and_nothing_stays_behind(config, tmp_path, capsys):
     assert "epoch" not in shown.err
     assert "TableComparisonTrainer trains TableVAE for at most 7 epochs and validates every 3 epochs." in shown.out
     assert "\nshould_stop\n  1.  Patience  artifact-torch-stoppers 1.0.0  chosen\n" in shown.out
-    assert "Nobody runs at on_evaluation_start, on_evaluation_end, execute_epoch_preprocessing, " in shown.out
+    nobody = shown.out.partition("\nNobody runs at ")[2]
+    assert {"on_evaluation_start", "execute_epoch_preprocessing"} <= set(
+        nobody.replace("\n ", "").replace(".", ",").split(", ")
+    )
 
 
 def test_mistakes_are_refused_as_in_training(config, capsys):

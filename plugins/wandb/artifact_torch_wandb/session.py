@@ -43,7 +43,7 @@ def started(
         entity: whose project; the user's if it is None.
         mode: ``online`` or ``offline``.
         config: what stands in the run's config.
-        tags: of at most 64 characters.
+        tags: short texts.
         upload_seconds: how long the end of the run waits for uploads.
 
     Raises:

@@ -119,7 +119,7 @@ class WandbTracker(MirrorTracker):
         self._of = run
         mirror, self._run = self._run or self._start(), None
         mirror.config.update(self._config(run), allow_val_change=True)
-        mirror.tags = tuple(_tags(run))
+        mirror.tags = tuple(run.tags)
         mirror.summary.update({"run/status": run.status, "run/reason": run.reason, **_best(run)})
         mirror.finish(exit_code=0 if run.status in _SUCCESSES else 1)
         self._there = set()
@@ -145,7 +145,7 @@ class WandbTracker(MirrorTracker):
             entity=self.entity,
             mode="online" if self._is_online else "offline",
             config=self._config(self._of),
-            tags=_tags(self._of),
+            tags=self._of.tags,
             upload_seconds=self.upload_seconds,
         )
         run.define_metric(STEP, hidden=True)
@@ -213,10 +213,6 @@ class WandbTracker(MirrorTracker):
 
 def _type_of(item: TrackedItem) -> str:
     return "model" if item.kind is TrackedKind.FILE and item.name in ("model", "best_model") else str(item.kind)
-
-
-def _tags(run: TrackedRun) -> list[str]:
-    return [tag[:64] for tag in run.tags if tag]
 
 
 def _best(run: TrackedRun) -> dict[str, Any]:
