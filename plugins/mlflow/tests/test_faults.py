@@ -33,7 +33,9 @@ class Kill(Callback):
 
 handlers = [logging.NullHandler()]
 logging.getLogger().handlers[:] = handlers
-trainer = Trainer(TinyModel(), tiny_loader(16), epochs=3, device="cpu", trackers=[MLflowTracker()], callbacks=[Kill()])
+tracker = MLflowTracker()
+tracker.close_seconds = 300.0  # two processes import MLflow and make a database at once
+trainer = Trainer(TinyModel(), tiny_loader(16), epochs=3, device="cpu", trackers=[tracker], callbacks=[Kill()])
 with open(sys.argv[1], "w") as file:
     file.write(str(trainer.run.path))
 trainer.train()
