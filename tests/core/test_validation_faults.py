@@ -65,7 +65,7 @@ def killed_and_resumed(folder, seed, epoch, delay):
     return end_of(folder, "background", seed)
 
 
-@pytest.mark.lengthy
+@pytest.mark.slow
 def test_in_the_background_a_training_that_is_killed_ends_as_one_inline_that_is_not(tmp_path):
     inline = end_of(tmp_path / "inline", "inline", 0)
     assert 2 < inline["epochs"] < 20

@@ -224,7 +224,7 @@ print((run.path / "log.txt").read_text(), end="")
 """
 
 
-@pytest.mark.lengthy
+@pytest.mark.slow
 def test_a_full_disk_is_a_warning_and_leaves_earlier_checkpoints(tmp_path: Path) -> None:
     command = [sys.executable, "-c", DISK_FULL, str(tmp_path)]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

@@ -222,7 +222,7 @@ def test_a_training_that_fails_has_the_hash_of_where_it_ended(make_trainer: Make
     assert report_of(trainer)["final_weights"] == digest(trainer.model) != digest(TinyModel())
 
 
-@pytest.mark.lengthy
+@pytest.mark.slow
 def test_a_setting_of_torch_that_cannot_be_read_is_left_open(tmp_path: Path) -> None:
     # Torch refuses to tell the old setting once the new one was used, and nothing takes that back in a process.
     script = """

@@ -97,7 +97,7 @@ def test_files_lie_where_their_kind_and_name_say(runs_root, uri, reader, tmp_pat
     assert oct((runs_root / "mlflow-artifacts").stat().st_mode) == oct(runs_root.stat().st_mode)
 
 
-@pytest.mark.parametrize("where", ["database", pytest.param("server", marks=pytest.mark.lengthy)])
+@pytest.mark.parametrize("where", ["database", pytest.param("server", marks=pytest.mark.slow)])
 def test_the_best_model_becomes_a_version_that_the_alias_names(where, runs_root, uri, reader, request):
     uri = uri if where == "database" else request.getfixturevalue("server").uri
     model_tracker = ModelTracker(score="train/loss")

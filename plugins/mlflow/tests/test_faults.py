@@ -117,7 +117,7 @@ def forget_place(run):
     state.write_text(json.dumps({**content, "place": {}}))
 
 
-@pytest.mark.lengthy
+@pytest.mark.slow
 def test_a_server_that_is_killed_and_comes_back_has_everything(tmp_path, stoppable_server, reader, caplog):
     def kill():
         wait_until(lambda: place_of(trainer.run.path).get("metrics.jsonl", 0) > 0)
@@ -138,7 +138,7 @@ def test_a_server_that_is_killed_and_comes_back_has_everything(tmp_path, stoppab
     assert is_complete(found, trainer.run.path)
 
 
-@pytest.mark.lengthy
+@pytest.mark.slow
 def test_a_server_that_is_never_there_leaves_training_alone_and_gets_all_later(
     tmp_path, stoppable_server, reader, caplog
 ):
@@ -157,7 +157,7 @@ def test_a_server_that_is_never_there_leaves_training_alone_and_gets_all_later(
     assert is_complete(reader.read_one(stoppable_server.uri, trainer.run.path), trainer.run.path)
 
 
-@pytest.mark.parametrize("where", ["database", "files", pytest.param("server", marks=pytest.mark.lengthy)])
+@pytest.mark.parametrize("where", ["database", "files", pytest.param("server", marks=pytest.mark.slow)])
 def test_what_is_given_again_stands_there_once_also_if_it_is_no_number(run, where, tmp_path, reader, request):
     uri = {
         "database": lambda: f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}",
@@ -232,7 +232,7 @@ def test_a_training_that_is_ended_from_within_has_its_status_and_all_it_recorded
     assert is_complete(found, trainer.run.path)
 
 
-@pytest.mark.lengthy
+@pytest.mark.slow
 def test_two_processes_begin_on_a_new_database_without_a_word_and_one_is_killed(tmp_path, reader):
     from mlflow import MlflowClient
 

@@ -25,7 +25,7 @@ class TestOnADatabase(TrackerConformance):
         return self.reader.mirrored(self.uri, run)
 
 
-@pytest.mark.lengthy
+@pytest.mark.slow
 class TestOnAServer(TrackerConformance):
     num_scores = 2_000
 
