@@ -51,6 +51,10 @@ def started(
     """
     # Reports of its own failures go to the service, also in offline mode.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    # A process that has used wandb leaves its service to those it starts. There, a run that was killed stays in use for
+    # as long as the other process lives, and could not go on; so each process has a service of its own.
+    if f"-{os.getpid()}-" not in os.environ.get("WANDB_SERVICE", ""):
+        os.environ.pop("WANDB_SERVICE", None)
     import wandb
 
     settings = _settings(upload_seconds)

@@ -204,7 +204,9 @@ class WandbTracker(MirrorTracker):
         metadata = {"name": item.name, "split": item.split, "epoch": item.epoch, "step": item.step}
         artifact = wandb.Artifact(name, type=_type_of(item), metadata=metadata)
         if item.path.is_dir():
-            artifact.add_dir(str(item.path))
+            for path in sorted(item.path.rglob("*")):  # add_dir prints
+                if path.is_file():
+                    artifact.add_file(str(path), name=path.relative_to(item.path).as_posix())
         else:
             artifact.add_file(str(item.path))
         aliases = ["latest", f"step-{item.step}", *(["best"] if item.name == "best_model" else [])]

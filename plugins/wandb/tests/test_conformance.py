@@ -9,6 +9,8 @@ from artifact_torch_wandb import WandbTracker
 
 from artifact_torch.testing import MirroredRun, TrackerConformance
 
+pytestmark = pytest.mark.lengthy
+
 
 class TestOffline(TrackerConformance):
     @pytest.fixture(autouse=True)
