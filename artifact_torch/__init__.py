@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     from artifact_torch.core.tracker import TrackedRun as TrackedRun
     from artifact_torch.core.tracker import Tracker as Tracker
     from artifact_torch.core.trainer import Trainer as Trainer
-    from artifact_torch.core.trainer import TrainingResult as TrainingResult
+    from artifact_torch.core.training_result import TrainingResult as TrainingResult
     from artifact_torch.core.validation import ValidationRoutine as ValidationRoutine
     from artifact_torch.core.validation_history import ValidationHistory as ValidationHistory
     from artifact_torch.errors import ArtifactTorchError as ArtifactTorchError
@@ -175,7 +175,7 @@ __getattr__, __dir__ = lazy_attributes(
         "Trainer": "artifact_torch.core.trainer",
         "TrainerOptions": "artifact_torch.core.components",
         "TrainerParts": "artifact_torch.core.artifact_group",
-        "TrainingResult": "artifact_torch.core.trainer",
+        "TrainingResult": "artifact_torch.core.training_result",
         "TrainingSettings": "artifact_torch.core.options",
         "UsageError": "artifact_torch.errors",
         "ValidationCallback": "artifact_torch.core.callback",

@@ -34,7 +34,10 @@ def sync_to(run: Path | str, tracker: MirrorTracker, name: str, *, seconds: floa
     directory = RunDirectory.open(run)
     if directory.is_in_progress:
         raise DataError(f"A process is training in {run}, and brings its results to its trackers itself: wait for it.")
-    return Mirror(tracker, name, directory.path, seconds=seconds).end()
+    left = Mirror(tracker, name, directory.path, seconds=seconds).end()
+    if "untracked" in directory.record or left:
+        directory.update(untracked={**directory.record.get("untracked", {}), name: left})
+    return left
 
 
 def sync_run(

@@ -35,8 +35,8 @@ def note_epoch(trainer):
     assert trainer.state.epochs_completed > 0
 
 
-def half(batch, model_output):
-    return model_output["loss"] * 0 + len(next(iter(batch.values()))) * 0 + 0.5
+def num_rows(batch, _model_output):
+    return float(len(next(iter(batch.values()))))
 
 
 def is_far(trainer):
@@ -63,7 +63,7 @@ def callbacks(average):
         Freezing(epochs={"decoder*": 1}),
         FunctionCallback(execute_epoch_postprocessing=note_epoch),
         LearningRateFinder(steps=20),
-        Metric(name="half", metric=half, split="train"),
+        Metric(name="num_rows", metric=num_rows, split="train"),
     ]
 
 

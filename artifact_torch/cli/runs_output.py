@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 import click
 
 from artifact_torch.cli.output import print_table
+from artifact_torch.core import wording
 from artifact_torch.runs import Run, best_of
 
 History = Mapping[str, Mapping[int, float]]
@@ -48,30 +49,13 @@ def direction(name: str) -> Literal["min", "max"] | None:
 
 
 def number(value: float | None) -> str:
-    """A number in 4 to 8 characters (one more if it is negative), with at least three digits that count."""
-    if value is None:
-        return _NOTHING
-    size = abs(value)
-    if not math.isfinite(value):
-        return str(value)
-    if size >= 1e6 or 0 < size < 1e-4:
-        return f"{value:.2e}"
-    decimals = 4 if size < 100 else 2 if size < 10_000 else 0
-    return f"{value:.{6 if 0 < size < 0.01 else decimals}f}"
+    """A number in a few characters; a dash if there is none."""
+    return _NOTHING if value is None else wording.number(value)
 
 
 def duration(seconds: float | None) -> str:
-    """A time in the units that suit it: ``1.2 s``, ``26 s``, ``3 min 20 s``, ``2 h 05 min``."""
-    if seconds is None or not math.isfinite(seconds):
-        return _NOTHING
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    """A time in the units that suit it; a dash if it is not known."""
+    return _NOTHING if seconds is None or not math.isfinite(seconds) else wording.duration(seconds)
 
 
 def is_main(name: str) -> bool:

@@ -60,28 +60,25 @@ class Journal:
 
 
 def items_of(line: bytes, run: Path) -> list[TrackedItem]:
-    """What a line tells; nothing if it is damaged."""
+    """What a line tells; nothing if it is damaged, or of a version that tells what this one does not know."""
     try:
-        found = json.loads(line)
-    except ValueError:
+        entry = cast("dict[str, Any]", json.loads(line))
+        kind = TrackedKind(entry.get("kind", TrackedKind.SCORE))
+        value, path = entry.get("value"), entry.get("path")
+        return [
+            TrackedItem(
+                kind=kind,
+                name=str(entry["name"]),
+                split=str(entry["split"]),
+                epoch=int(entry["epoch"]),
+                step=int(entry["step"]),
+                time=float(entry.get("time", 0.0)),
+                value=float(value) if kind is TrackedKind.SCORE and value is not None else None,
+                path=run / str(path) if path is not None else None,
+            )
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError):
         return []
-    if not isinstance(found, dict) or "name" not in found:
-        return []
-    entry = cast("dict[str, Any]", found)
-    kind = TrackedKind(entry.get("kind", TrackedKind.SCORE))
-    value, path = entry.get("value"), entry.get("path")
-    return [
-        TrackedItem(
-            kind=kind,
-            name=str(entry["name"]),
-            split=str(entry["split"]),
-            epoch=int(entry["epoch"]),
-            step=int(entry["step"]),
-            time=float(entry.get("time", 0.0)),
-            value=float(value) if kind is TrackedKind.SCORE and value is not None else None,
-            path=run / str(path) if path is not None else None,
-        )
-    ]
 
 
 def _lines(path: Path, start: int, *, all_of_it: bool = False) -> Iterator[bytes]:

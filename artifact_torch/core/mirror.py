@@ -57,14 +57,14 @@ class MirrorState:
 
     @classmethod
     def read(cls, path: Path) -> MirrorState:
-        """The state in a file; that of a mirror that has not begun if there is none."""
+        """The state in a file; that of a mirror that has not begun if there is none, or none that can be read."""
+        run = path.parent.parent
         try:
             found = cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
+            left = [(_item(entry["item"], run), str(entry["error"])) for entry in found["left"]]
+            return cls(path, found["place"], set(found["there"]), left, found["remembered"], found["goes_on_from"])
+        except (OSError, ValueError, KeyError, TypeError):
             return cls(path)
-        run = path.parent.parent
-        left = [(_item(entry["item"], run), str(entry["error"])) for entry in found["left"]]
-        return cls(path, found["place"], set(found["there"]), left, found["remembered"], found["goes_on_from"])
 
     def write(self) -> None:
         run = self.path.parent.parent
@@ -212,8 +212,8 @@ class Mirror:
         """Try once more what could not be brought there; nothing is tried twice at one end."""
         left, self._state.left = self._state.left, []
         for item, _ in left:
-            if item.path is not None and not item.path.exists():
-                continue  # a checkpoint that others have followed
+            if item.kind is TrackedKind.CHECKPOINT and item.path is not None and not item.path.exists():
+                continue  # others have followed it
             try:
                 self._tracker.write([item])
             except BaseException as error:

@@ -232,8 +232,8 @@ class RunDirectory:
                 file.write(later if later.endswith(b"\n") else later + b"\n")  # a killed process may leave half a line
                 file.flush()
                 os.fsync(file.fileno())
+            rewind_mirrors(self.path, name, size, later)  # first: killed in between, it finds the same again
             os.truncate(path, size)
-            rewind_mirrors(self.path, name, size, later)
 
     def record_plugin_times(self, rows: Iterable[PluginTime]) -> None:
         """Append what plugins took in an epoch to ``plugin_times.jsonl``, a line for each plugin and hook."""
@@ -296,8 +296,11 @@ class RunDirectory:
         self._note(TrackedKind.FILE, name, path, split, epoch, step)
 
     def note_checkpoint(self, path: Path, *, epoch: int, step: int) -> None:
-        """Tell trackers of a checkpoint that was written."""
-        self._note(TrackedKind.CHECKPOINT, path.name, path, DataSplit.TRAIN, epoch, step)
+        """Tell trackers of a checkpoint that was written; if that is not possible, it is no less written."""
+        try:
+            self._note(TrackedKind.CHECKPOINT, path.name, path, DataSplit.TRAIN, epoch, step)
+        except OSError as error:
+            logger.warning("Trackers are not told of the checkpoint %s: %s.", path, error.strerror or error)
 
     def stored(self, artifact: Artifact, value: Any, split: DataSplit, *, epoch: int, step: int) -> Any:
         """A tracked artifact as JSON: a number, or where its file is, from the run's directory; or these by item."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from artifact_torch.core.trainer import Trainer
 
 __all__ = ["Tracking"]
+
+logger = logging.getLogger("artifact_torch")
 
 
 class Tracking:
@@ -45,7 +48,10 @@ class Tracking:
         mirrors, self._mirrors = self._mirrors, []
         left = {mirror.name: mirror.end() for mirror in mirrors}
         if any(left.values()):
-            self._trainer.run.update(untracked=left)
+            try:
+                self._trainer.run.update(untracked=left)
+            except OSError as error:
+                logger.warning("What has not reached its tracker cannot be written down: %s.", error.strerror or error)
 
     @contextmanager
     def kept_open(self) -> Generator[None]:

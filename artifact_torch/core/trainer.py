@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Generic, cast
 
@@ -19,6 +17,7 @@ from typing_extensions import TypeVar, Unpack
 from artifact_torch.core.artifacts import Artifact, ArtifactKind
 from artifact_torch.core.callback import Callback
 from artifact_torch.core.checkpoint import Retention
+from artifact_torch.core.clock import Clock
 from artifact_torch.core.components import chosen_components
 from artifact_torch.core.data import BatchLoader, DataSplit
 from artifact_torch.core.device import resolve_device
@@ -50,6 +49,7 @@ from artifact_torch.core.stopper import EarlyStopper, with_members
 from artifact_torch.core.throughput import Throughput
 from artifact_torch.core.tracker import Tracker
 from artifact_torch.core.tracking import Tracking
+from artifact_torch.core.training_result import TrainingResult
 from artifact_torch.core.validating import Validating
 from artifact_torch.core.validation import Part, ValidationRoutine
 from artifact_torch.core.validation_history import ValidationHistory
@@ -61,31 +61,12 @@ from artifact_torch.plugin.manager import Plugins
 from artifact_torch.plugin.selection import PluginSelection
 from artifact_torch.plugin.specs import LoopHooks, MetricHooks, TrackingHooks
 
-__all__ = ["Trainer", "TrainingResult"]
+__all__ = ["Trainer"]
 
 InputT = TypeVar("InputT", bound=ModelInput, default=Any)
 OutputT = TypeVar("OutputT", bound=ModelOutput, default=Any)
 
 logger = logging.getLogger("artifact_torch")
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingResult:
-    """How training went.
-
-    Attributes:
-        reason: why it ended, in words.
-        epochs: epochs completed, those before a resume included.
-        steps: optimizer steps done, those before a resume included.
-        seconds: time in ``train``, validation included, over all processes that worked on the run.
-        run_directory: where everything about the run is.
-    """
-
-    reason: str
-    epochs: int
-    steps: int
-    seconds: float
-    run_directory: Path
 
 
 class Trainer(Generic[InputT, OutputT]):
@@ -218,7 +199,7 @@ class Trainer(Generic[InputT, OutputT]):
         self._compiled = cast("Model[InputT, OutputT]", torch.compile(model)) if compile else None
         self._run = run
         self._saving = Saving(self)
-        self._clock: float | None = None
+        self._clock = Clock(self.state)
         self._signals = SignalWatch()
         self.plugins = Plugins(plugins, self, time_share=plugin_time_share)
         self.model_tracker = model_tracker
@@ -263,7 +244,7 @@ class Trainer(Generic[InputT, OutputT]):
             self.epochs = _checked_epochs(epochs)
         self._evaluation.is_off = self.stops_early = False
         with (
-            self._timed(),
+            self._clock.running(),
             self._signals.watching(),
             guarded_run(self),
             explained_memory(self),
@@ -286,7 +267,7 @@ class Trainer(Generic[InputT, OutputT]):
                     break
                 self._complete_epoch()
                 self._heed_signals()
-                if reason:
+                if reason and self.state.epochs_completed < self.epochs:
                     break
             self._finish(reason)
         self._evaluation.is_off = self.model_tracker is not None and self.model_tracker.restore(self)
@@ -413,8 +394,7 @@ class Trainer(Generic[InputT, OutputT]):
     @property
     def seconds(self) -> float:
         """The time that training has taken so far, validation included, over all processes that worked on the run."""
-        self._count_seconds()
-        return self.state.seconds
+        return self._clock.count()
 
     @property
     def best_model(self) -> Model[InputT, OutputT]:
@@ -572,7 +552,7 @@ class Trainer(Generic[InputT, OutputT]):
         self._recorder.epoch(self._log_epoch_metrics())
         self._step_scheduler()
         state.complete_epoch()
-        self._count_seconds()
+        self._clock.count()
         self._execute_epoch_postprocessing()
 
     def _finish(self, reason: str) -> None:
@@ -587,7 +567,7 @@ class Trainer(Generic[InputT, OutputT]):
         if self.model_tracker is not None:
             self.model_tracker.conclude(self)
         self.track_file("model", self.run.model_path)
-        self._count_seconds()
+        self._clock.count()
         self._heed_signals()
 
     def _heed_signals(self) -> None:
@@ -608,20 +588,6 @@ class Trainer(Generic[InputT, OutputT]):
             never = self.validating.has_seen_all and self.metrics.newest(metric) is None
         self.optimization.end_epoch(self.metrics.of_epoch(self.state.epoch), validated=never)
 
-    @contextmanager
-    def _timed(self) -> Generator[None]:
-        self._clock = time.monotonic()
-        try:
-            yield
-        finally:
-            self._clock = None  # the record of the run, which was closed before, has counted
-
-    def _count_seconds(self) -> None:
-        if self._clock is not None:
-            now = time.monotonic()
-            self.state.seconds += now - self._clock
-            self._clock = now
-
     def _diverged(self, what: str) -> DivergedError:
         checkpoints = self.run.checkpoints.paths() if self.has_run else []
         kept = f"The last good checkpoint is {checkpoints[-1]}" if checkpoints else "No checkpoint was saved before"
@@ -632,6 +598,7 @@ class Trainer(Generic[InputT, OutputT]):
 
     def _reason_to_stop(self) -> str | None:
         """Why not to train another epoch, or None. An epoch that was interrupted is completed first."""
+        self.stops_early = False
         if not self.state.step:
             return None
         if not self.state.batch_in_epoch:

@@ -252,7 +252,10 @@ def runner(functions: Sequence[HookFunction], calls: Calls) -> Callable[..., Non
 
 
 def asker(functions: Sequence[HookFunction], calls: Calls) -> Callable[[Any], list[tuple[Plugin, Any]]] | None:
-    """One function of the trainer that asks all implementations of a hook; None if there are none."""
+    """One function of the trainer that asks all implementations of a hook; None if there are none.
+
+    It counts as ``runner`` does, written out again: one function for both would look at answers in every batch.
+    """
     if not functions:
         return None
     steps = tuple((each, calls.watched_call(each)) for each in functions)

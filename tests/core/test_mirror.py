@@ -274,6 +274,94 @@ def test_a_checkpoint_is_told_when_it_is_written(make_trainer, tmp_path):
     assert seen == [("0001-step-000000004", 4, True), ("0002-step-000000008", 8, True)]
 
 
+def test_lines_that_tell_nothing_hold_nothing_up(run, tmp_path):
+    scores(run, 1)
+    damage = ['{"name": "half', "[1, 2]", '"text"', '{"name": "x"}', '{"kind": "film", "name": "x", "split": "train"}']
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write("\n".join([*damage, '{"name": "x", "split": "train", "epoch": null, "step": 1, "value": 0}', ""]))
+    scores(run, 1, start=1)
+    run.finish("finished", "done")
+    tracker = FolderTracker(tmp_path / "mirror")
+    assert Mirror(tracker, "folder", run.path).end() == 0
+    assert arrived(tracker, run) == [1, 2]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"place": {}, "there": [], "left": [{}]}'])
+def test_a_state_that_cannot_be_read_is_begun_anew(run, tmp_path, content):
+    (run.path / "trackers").mkdir()
+    (run.path / "trackers" / "folder.json").write_text(content)
+    scores(run, 2)
+    run.finish("finished", "done")
+    tracker = FolderTracker(tmp_path / "mirror")
+    assert Mirror(tracker, "folder", run.path).end() == 0
+    assert arrived(tracker, run) == [1, 2]
+
+
+def test_a_file_that_is_gone_is_told_and_a_checkpoint_that_is_gone_is_not(run, tmp_path):
+    class Opening(FolderTracker):
+        def write(self, items):
+            for item in items:
+                item.path.stat()
+
+    for name in ("file", "0001-step-000000004"):
+        (run.path / name).touch()
+    run.track_file("file", run.path / "file", DataSplit.TRAIN, 1, 1)
+    run.note_checkpoint(run.path / "0001-step-000000004", epoch=1, step=4)
+    scores(run, 0)
+    run.finish("finished", "done")
+    for name in ("file", "0001-step-000000004"):
+        (run.path / name).unlink()
+    assert Mirror(Opening(tmp_path / "mirror"), "opening", run.path, seconds=5).end() == 1
+
+
+def test_what_was_left_and_has_arrived_is_left_no_more(make_trainer, tmp_path):
+    tracker = Absent(tmp_path / "mirror", open=10**6)
+    tracker.close_seconds = 0.1
+    trainer = make_trainer(trackers=[tracker])
+    trainer.train()
+    assert trainer.run.record["untracked"]["Absent"] > 0
+    tracker.absent.clear()
+    assert sync_to(trainer.run.path, tracker, "Absent") == 0
+    assert RunDirectory.open(trainer.run.path).record["untracked"] == {"Absent": 0}
+
+
+def test_a_run_killed_while_its_records_are_cut_is_cut_again_to_the_same(run, tmp_path, monkeypatch):
+    tracker = FolderTracker(tmp_path / "mirror")
+    scores(run, 3)
+    position = run.position()
+    scores(run, 3, start=3)
+    run.finish("failed", "broken")
+    assert Mirror(tracker, "folder", run.path).end() == 0
+
+    class KilledError(Exception):
+        pass
+
+    def killed(*_):
+        raise KilledError
+
+    again = RunDirectory.open(run.path)
+    again.go_back(position)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.truncate", killed)
+        with pytest.raises(KilledError):
+            again.begin([], seed=0)
+    once_more = RunDirectory.open(run.path)
+    once_more.go_back(position)
+    once_more.begin([], seed=0)
+    scores(once_more, 5, start=3)
+    once_more.finish("finished", "done")
+    given = []
+
+    class Noting(FolderTracker):
+        def write(self, items):
+            given.extend(item.step for item in items)
+            super().write(items)
+
+    assert Mirror(Noting(tmp_path / "mirror"), "folder", run.path).end() == 0
+    assert given == [7, 8]  # the others are there
+    assert arrived(tracker, run) == list(range(1, 9))
+
+
 def test_secrets_are_masked(monkeypatch):
     monkeypatch.setenv("ACME_API_KEY", "abc123xyz")
     monkeypatch.setenv("ACME_PASSWORD", "short")

@@ -138,3 +138,9 @@ def test_a_stopper_of_steps_at_the_end_of_an_epoch_completes_it(make_trainer):
     assert (result.steps, result.epochs, trainer.run.record["status"]) == (8, 2, "stopped")
     assert len(trainer.run.checkpoints.paths()) == 1
     assert trainer.epoch_scores["train/loss"].notna().all()
+
+
+def test_a_stopper_of_steps_at_the_end_of_the_last_epoch_has_nothing_to_stop(make_trainer):
+    trainer = make_trainer(epochs=2, stoppers=[Steps(8)])
+    assert trainer.train().reason == "all 2 epochs are done"
+    assert trainer.run.record["status"] == "finished"
