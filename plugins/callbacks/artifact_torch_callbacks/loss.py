@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 
 from artifact_torch import DataSplit, MissingLossError, ModelInput, ModelOutput, ScoreCallback, UsageError
+from artifact_torch_callbacks.samples import num_samples
 
 __all__ = ["Loss"]
 
@@ -65,7 +65,13 @@ class Loss(ScoreCallback):
                 "tensor of shape ()."
             )
         self._losses.append(loss.detach())  # read in compute, all at once: reading makes an accelerator wait
-        self._sizes.append(self._num_samples(batch))
+        size = num_samples(batch)
+        if size is None:
+            raise UsageError(
+                f"The callback {self.name!r} weights batches by the first dimension of their first tensor, and a batch "
+                f"of the {self.split} split has no tensor with one: it holds {', '.join(batch) or 'nothing'}."
+            )
+        self._sizes.append(size)
 
     def compute(self) -> float:
         if not self._losses:
@@ -76,12 +82,3 @@ class Loss(ScoreCallback):
         losses = torch.stack(self._losses).cpu().to(torch.float64)
         sizes = torch.tensor(self._sizes, dtype=torch.float64)
         return float(losses @ sizes / sizes.sum())
-
-    def _num_samples(self, batch: ModelInput) -> int:
-        for value in cast("Mapping[str, Any]", batch).values():
-            if isinstance(value, torch.Tensor) and value.ndim:
-                return len(value)
-        raise UsageError(
-            f"The callback {self.name!r} weights batches by the first dimension of their first tensor, and a batch of "
-            f"the {self.split} split has no tensor with one: it holds {', '.join(batch) or 'nothing'}."
-        )
