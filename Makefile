@@ -8,7 +8,7 @@ PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 export UV_FIND_LINKS ?= $(or $(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null))
 export UV_INDEX_URL ?= $(or $(PIP_INDEX_URL),$(shell $(PYTHON) -m pip config get global.index-url 2>/dev/null))
 
-.PHONY: demo setup test test-docs test-faults check format docs bench build clean
+.PHONY: demo setup test test-docs test-services test-faults check format docs bench build clean
 
 demo: setup
 	$(BIN)/artifact-torch demo
@@ -23,20 +23,29 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(PLUGINS)
 		--group dev -e . $(patsubst %/pyproject.toml,-e ./%,$(PLUGINS))
 	touch $@
 
+# Plugins whose tests bring runs to real services, which take long to start.
+SERVICES := $(addprefix plugins/,artifact_experiment mlflow tensorboard wandb)
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+ALL_TESTS := test test-docs test-services test-faults
+
 # Tests run side by side already: with more threads each, they would hold each other up.
-test test-docs test-faults: export OMP_NUM_THREADS = 1
+$(ALL_TESTS): export OMP_NUM_THREADS = 1
 # Nor does each training on tables start a process for its artifacts; those that are about that ask for it.
-test test-docs test-faults: export ARTIFACT_TORCH_VALIDATION = inline
+$(ALL_TESTS): export ARTIFACT_TORCH_VALIDATION = inline
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not documentation" $(ARGS)
+	$(PYTEST) -m "not slow and not documentation" $(addprefix --ignore=,$(SERVICES)) $(ARGS)
 
 # What the README, the tutorial and the templates of plugins say, done by commands in environments of their own.
 test-docs: setup
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "documentation and not slow" $(ARGS)
+	$(PYTEST) -m "documentation and not slow" $(addprefix --ignore=,$(SERVICES)) $(ARGS)
+
+# Trackers against MLflow, TensorBoard, wandb and the clients of artifact-experiment themselves, offline.
+test-services: setup
+	$(PYTEST) -m "not slow" $(SERVICES) $(ARGS)
 
 # Processes killed at random instants, disks that fill up, long random sequences: up to an hour.
 test-faults: setup
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow $(ARGS)
+	$(PYTEST) -m slow $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .

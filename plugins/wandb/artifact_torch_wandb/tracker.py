@@ -99,6 +99,8 @@ class WandbTracker(MirrorTracker):
         return self._remembered
 
     def write(self, items: Sequence[TrackedItem]) -> None:
+        from artifact_torch_wandb.session import wait_until_safe
+
         run = self._run or self._start()
         wanted = [item for item in items if self.checkpoints or item.kind is not TrackedKind.CHECKPOINT]
         rows, files = self._rows_and_files(wanted)
@@ -108,6 +110,7 @@ class WandbTracker(MirrorTracker):
                 run.log(row)
             for item in files:
                 self._log_artifact(run, item)
+            wait_until_safe(run)
         except BaseException:
             # wandb's own process may be gone. The next call starts another, and reads what this one has written.
             self._run = None
