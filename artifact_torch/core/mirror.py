@@ -1,4 +1,4 @@
-"""How a run reaches one tracker: a thread that reads the run's records and brings them there.
+"""How a run reaches one tracker: what reads the run's records and brings them there.
 
 The records are files, so nothing has to be held back in memory, training never waits for a tracker, and a process that
 is killed loses nothing: how far the tracker has come stands in ``trackers/<name>.json`` in the run directory.
@@ -10,25 +10,31 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 from artifact_torch.core.journal import Journal, items_of
 from artifact_torch.core.record import file_name, is_in_progress
 from artifact_torch.core.secrets import masked
 from artifact_torch.core.temporary import temporary_path
 from artifact_torch.core.tracker import MirrorTracker, TrackedItem, TrackedKind, TrackedRun
+from artifact_torch.errors import DataError
 
-__all__ = ["Mirror", "MirrorState", "rewind_mirrors", "tracked_run"]
+__all__ = ["GRACE_SECONDS", "Mirror", "MirrorState", "rewind_mirrors", "state_path", "tell_what_is_left", "tracked_run"]
 
 logger = logging.getLogger("artifact_torch")
 
 _POLL_SECONDS = 0.5
 _TRIES = 5
 _LONGEST_PAUSE = 30.0
-_GRACE_SECONDS = 5.0
+GRACE_SECONDS = 5.0
+"""How much longer than it may take a tracker is waited for, in case that it is just about to answer."""
+_SECONDS_OF_OTHERS = 60.0
 
 
 class _UnreachableError(Exception):
@@ -82,7 +88,10 @@ class MirrorState:
 
 
 class Mirror:
-    """Brings one run to one tracker.
+    """Brings one run to one tracker, in the thread that calls ``work``.
+
+    Whatever process does so holds a lock on the run's mirror, so that two never do it at once: one that has outlived a
+    training that was killed, the training that goes on with the run, ``artifact-torch sync``.
 
     Args:
         tracker: where to.
@@ -97,8 +106,10 @@ class Mirror:
         self._run = run
         self._journal = Journal(run)
         self._seconds = tracker.close_seconds if seconds is None else seconds
-        self._state = MirrorState.read(run / "trackers" / f"{file_name(name)}.json")
+        self._state = MirrorState(state_path(run, name))
+        self._lock = _lock_of(self._state.path)
         self._is_open = False
+        self._is_left_behind = False
         self._ending = threading.Event()
         self._deadline = float("inf")
         self._failures = 0
@@ -107,7 +118,7 @@ class Mirror:
 
     def start(self) -> None:
         """Begin to bring there what is recorded, in a thread of its own."""
-        self._thread = threading.Thread(target=self._work, name=f"tracker {self.name}", daemon=True)
+        self._thread = threading.Thread(target=self.work, name=f"tracker {self.name}", daemon=True)
         self._thread.start()
 
     def end(self) -> int:
@@ -115,35 +126,73 @@ class Mirror:
 
         It takes as long as the tracker may take, at most, even if the tracker never returns.
         """
-        self._deadline = time.monotonic() + self._seconds
-        self._ending.set()
+        self.ask_to_end()
         if self._thread is None:
-            self._work()
+            self.work()
         else:
-            self._thread.join(self._seconds + _GRACE_SECONDS)
+            self._thread.join(self._seconds + GRACE_SECONDS)
             if self._thread.is_alive():
-                self._last_error = f"it has not answered for {self._seconds + _GRACE_SECONDS:g} s"
-        return self._tell_what_is_left()
+                self._is_left_behind = True
+                self._last_error = f"it has not answered for {self._seconds + GRACE_SECONDS:g} s"
+                self._lock.release(force=True)
+        return self.tell_what_is_left()
 
-    # In the tracker's thread.
+    def ask_to_end(self) -> None:
+        """Have ``work`` end once everything is there, or after as long as it may take; it returns at once."""
+        if not self._ending.is_set():
+            self._deadline = time.monotonic() + self._seconds
+            self._ending.set()
 
-    def _work(self) -> None:
+    def work(self) -> None:
+        """Bring there what is recorded, until it is asked to end."""
+        if not self._take_over():
+            return
+        try:
+            self._follow()
+            self._close()
+        finally:
+            if not self._is_left_behind:
+                self._lock.release(force=True)
+
+    def tell_what_is_left(self) -> int:
+        """Log how many items have not arrived, if any, and why; return how many."""
+        return tell_what_is_left(self.name, self._run, self._state, self._last_error)
+
+    # In the thread that works.
+
+    def _take_over(self) -> bool:
+        """Wait until no other process brings the run there, and begin where that has ended; whether it has."""
+        while True:
+            try:
+                self._state.path.parent.mkdir(exist_ok=True)
+                self._lock.acquire(timeout=_POLL_SECONDS)
+            except Timeout:
+                self._last_error = "another process brings the run there"
+                if time.monotonic() >= self._deadline:
+                    self._state = MirrorState.read(self._state.path)
+                    return False
+                continue
+            except (OSError, NotImplementedError):  # a disk that is full, or that knows no locks
+                pass
+            break
+        self._last_error = ""
+        self._state = MirrorState.read(self._state.path)
+        return True
+
+    def _follow(self) -> None:
         while True:
             ending = self._ending.is_set()
             try:
                 moved = self._bring_some()
             except _UnreachableError:
                 if time.monotonic() >= self._deadline:
-                    break
+                    return
                 self._pause()
                 continue
-            if not moved and ending:
-                break
-            if time.monotonic() >= self._deadline:
-                break
+            if (not moved and ending) or time.monotonic() >= self._deadline:
+                return
             if not moved:
                 self._ending.wait(_POLL_SECONDS)
-        self._close()
 
     def _bring_some(self) -> bool:
         """Bring the next items; whether there were any."""
@@ -222,7 +271,7 @@ class Mirror:
         return False
 
     def _close(self) -> None:
-        if not self._is_open:
+        if not self._is_open or self._is_left_behind:
             return
         try:
             self._tracker.close(tracked_run(self._run, goes_on_from=self._state.goes_on_from))
@@ -249,22 +298,31 @@ class Mirror:
             )
 
     def _save(self) -> None:
+        if self._is_left_behind:
+            return  # it has answered after all, when another may have gone on with it
         try:
             self._state.write()
         except OSError as error:
             logger.warning("How far the tracker %s has come cannot be written down: %s.", self.name, error)
 
-    def _tell_what_is_left(self) -> int:
-        left = len(self._state.left) + self._journal.count(self._state.place)
-        if left:
-            logger.warning(
-                "%d results have not reached the tracker %s (%s): `artifact-torch sync %s` sends them later.",
-                left,
-                self.name,
-                self._last_error or self._state.left[-1][1],
-                self._run,
-            )
-        return left
+
+def state_path(run: Path, name: str) -> Path:
+    """The file that says how far a tracker of a run has come."""
+    return run / "trackers" / f"{file_name(name)}.json"
+
+
+def tell_what_is_left(name: str, run: Path, state: MirrorState, reason: str) -> int:
+    """Log how many items have not reached a tracker, if any; return how many."""
+    left = len(state.left) + Journal(run).count(state.place)
+    if left:
+        logger.warning(
+            "%d results have not reached the tracker %s (%s): `artifact-torch sync %s` sends them later.",
+            left,
+            name,
+            reason or state.left[-1][1],
+            run,
+        )
+    return left
 
 
 def tracked_run(path: Path, *, goes_on_from: int = 0) -> TrackedRun:
@@ -299,23 +357,53 @@ def rewind_mirrors(run: Path, name: str, size: int, later: bytes) -> None:
         name: the file that was cut.
         size: how many bytes are left of it.
         later: what was taken out.
+
+    Raises:
+        DataError: another process has been bringing the run to a tracker for a minute and has not ended.
     """
     for path in sorted((run / "trackers").glob("*.json")):
-        state = MirrorState.read(path)
-        steps: list[int] = []
-        place = size
-        for line in later.splitlines(keepends=True):
-            place += len(line)
-            for item in items_of(line, run):
-                steps.append(item.step)
-                if place <= state.place.get(name, 0):
-                    state.there.add(_key(item))
-        if steps:
-            first = min(steps)
-            state.goes_on_from = min(state.goes_on_from, first) if state.goes_on_from else first
-        state.left = [(item, error) for item, error in state.left if not steps or item.step < min(steps)]
-        state.place[name] = min(state.place.get(name, 0), size)
-        state.write()
+        with _locked(path):
+            _rewind(MirrorState.read(path), run, name, size, later)
+
+
+def _rewind(state: MirrorState, run: Path, name: str, size: int, later: bytes) -> None:
+    steps: list[int] = []
+    place = size
+    for line in later.splitlines(keepends=True):
+        place += len(line)
+        for item in items_of(line, run):
+            steps.append(item.step)
+            if place <= state.place.get(name, 0):
+                state.there.add(_key(item))
+    if steps:
+        first = min(steps)
+        state.goes_on_from = min(state.goes_on_from, first) if state.goes_on_from else first
+    state.left = [(item, error) for item, error in state.left if not steps or item.step < min(steps)]
+    state.place[name] = min(state.place.get(name, 0), size)
+    state.write()
+
+
+@contextmanager
+def _locked(state: Path) -> Generator[None]:
+    """While no other process brings a run to a tracker, one that has outlived its training."""
+    lock = _lock_of(state)
+    try:
+        lock.acquire(timeout=_SECONDS_OF_OTHERS)
+    except Timeout as error:
+        raise DataError(
+            f"A process still brings the results of {state.parent.parent} to the tracker {state.stem}: try again when "
+            "it has ended."
+        ) from error
+    except NotImplementedError:  # a disk that knows no locks
+        pass
+    try:
+        yield
+    finally:
+        lock.release(force=True)
+
+
+def _lock_of(state: Path) -> BaseFileLock:
+    return FileLock(state.with_name(f".{state.stem}.lock"), thread_local=False)
 
 
 def _spread(count: int) -> list[int]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from artifact_torch.plugin.registry import registry
 
@@ -113,10 +113,13 @@ class Tracker:
 class MirrorTracker(Tracker, ABC):
     """Base of the trackers that mirror a run somewhere else, such as a service.
 
-    A mirror is given what stands in the run directory, by a thread of its own: its methods may take their time, and may
-    raise. What raises is tried again with growing pauses;
-    what does not arrive at all stays in the run directory, and ``artifact-torch sync RUN`` sends it later. Training
-    neither waits nor changes.
+    A mirror is given what stands in the run directory: its methods may take their time, and may raise. What raises is
+    tried again with growing pauses; what does not arrive at all stays in the run directory, and ``artifact-torch sync
+    RUN`` sends it later. Training neither waits nor changes.
+
+    The mirror of an installed plugin works in a process of its own, in which it is built again from its arguments, JSON
+    values or paths: it shares no interpreter with training, and it outlives a training that is killed, to tell so. A
+    class of a script or notebook, or one that was given other arguments, works in a thread.
 
     A subclass writes three methods::
 
@@ -146,6 +149,17 @@ class MirrorTracker(Tracker, ABC):
 
     close_seconds: float = 30.0
     """How long training may wait at its end until everything has arrived."""
+
+    stays_in_process: bool = False
+    """Whether it must work in the process that trains, because the object itself is wanted there afterwards."""
+
+    arguments: tuple[tuple[Any, ...], Mapping[str, Any]]
+    """What it was built from."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls)
+        self.arguments = args, kwargs
+        return self
 
     @abstractmethod
     def open(self, run: TrackedRun, remembered: Mapping[str, Any]) -> Mapping[str, Any]:

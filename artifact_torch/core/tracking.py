@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from artifact_torch.core.mirror import Mirror
+from artifact_torch.core.mirror_process import MirrorProcess, recipe_of
 from artifact_torch.core.tracker import MirrorTracker, Tracker
 from artifact_torch.plugin.registry import registry
 
@@ -30,14 +32,19 @@ class Tracking:
     def __init__(self, trainer: Trainer, trackers: Iterable[Tracker]) -> None:
         self._trainer = trainer
         self._trackers = _named(tracker for tracker in trackers if isinstance(tracker, MirrorTracker))
-        self._mirrors: list[Mirror] = []
+        self._mirrors: list[Mirror | MirrorProcess] = []
         self._is_kept_open = False
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the trackers that mirror the run."""
+        return list(self._trackers)
 
     def begin(self) -> None:
         """Begin to bring there what is recorded; without trackers, nothing is done."""
         if not self._mirrors and self._trackers:
             run = self._trainer.run.path
-            self._mirrors = [Mirror(tracker, name, run) for name, tracker in self._trackers.items()]
+            self._mirrors = [_mirror(tracker, name, run) for name, tracker in self._trackers.items()]
             for mirror in self._mirrors:
                 mirror.start()
 
@@ -46,6 +53,8 @@ class Tracking:
         if self._is_kept_open:
             return
         mirrors, self._mirrors = self._mirrors, []
+        for mirror in mirrors:
+            mirror.ask_to_end()
         left = {mirror.name: mirror.end() for mirror in mirrors}
         if any(left.values()):
             try:
@@ -62,6 +71,13 @@ class Tracking:
         finally:
             self._is_kept_open = False
             self.end()
+
+
+def _mirror(tracker: MirrorTracker, name: str, run: Path) -> Mirror | MirrorProcess:
+    recipe = recipe_of(tracker)
+    if recipe is None:
+        return Mirror(tracker, name, run)
+    return MirrorProcess(recipe, name, run, seconds=tracker.close_seconds)
 
 
 def _named(trackers: Iterable[MirrorTracker]) -> dict[str, MirrorTracker]:

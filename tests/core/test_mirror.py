@@ -174,7 +174,7 @@ def test_a_result_that_is_refused_does_not_keep_the_others(run, tmp_path):
 
 
 def test_a_mirror_that_hangs_is_left_behind(run, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(mirrors, "_GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(mirrors, "GRACE_SECONDS", 0.1)
     released = threading.Event()
 
     class Hanging(FolderTracker):
@@ -187,7 +187,13 @@ def test_a_mirror_that_hangs_is_left_behind(run, tmp_path, monkeypatch, caplog):
     run.finish("finished", "done")
     assert mirror.end() == 3
     assert "it has not answered for" in caplog.text
+    again = FolderTracker(tmp_path / "mirror")
+    assert sync_to(run.path, again, "hanging") == 0  # in the same process, while the first still hangs
+    state = (run.path / "trackers" / "hanging.json").read_text()
     released.set()
+    mirror._thread.join()
+    assert (run.path / "trackers" / "hanging.json").read_text() == state
+    assert arrived(again, run) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), MemoryError("full")], ids=repr)
@@ -245,7 +251,7 @@ def test_two_mirrors_of_one_class_have_each_their_own_state(make_trainer, tmp_pa
     trackers = [FolderTracker(tmp_path / "a"), FolderTracker(tmp_path / "b")]
     trainer = make_trainer(trackers=trackers)
     trainer.train()
-    assert {path.name for path in (trainer.run.path / "trackers").iterdir()} == {
+    assert {path.name for path in (trainer.run.path / "trackers").glob("*.json")} == {
         "FolderTracker.json",
         "FolderTracker_2.json",
     }

@@ -83,6 +83,7 @@ class ArtifactExperimentTracker(MirrorTracker):
         self.checkpoints = checkpoints
         self.client: Any = client
         self._is_theirs = client is not None
+        self.stays_in_process = client is not None or backend == "in_memory"
         self._of: TrackedRun | None = None
         self._watched: WatchedClient | None = None
         self._arrivals_file = ""

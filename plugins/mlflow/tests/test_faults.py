@@ -7,8 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 import torch
@@ -157,6 +161,89 @@ def test_a_server_that_is_never_there_leaves_training_alone_and_gets_all_later(
     assert is_complete(reader.read_one(stoppable_server.uri, trainer.run.path), trainer.run.path)
 
 
+class SlowWay:
+    """Passes calls on to a server, each two seconds after it came, and none before a run has ended."""
+
+    def __init__(self, uri):
+        self.run = None
+        self.calls = 0
+        way = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def pass_on(self):
+                way.calls += 1
+                wait_until(lambda: not RunDirectory.open(way.run).is_in_progress)
+                time.sleep(2)
+                content = self.rfile.read(int(self.headers.get("Content-Length", 0))) or None
+                request = Request(uri + self.path, content, dict(self.headers), method=self.command)
+                try:
+                    with urlopen(request) as answer:
+                        status, body = answer.status, answer.read()
+                except HTTPError as error:
+                    status, body = error.code, error.read()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.send_header("Content-Type", "application/json")
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST = do_PATCH = do_DELETE = pass_on  # noqa: N815 - as the library calls them
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.uri = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.mark.slow
+def test_a_server_that_takes_two_seconds_a_call_holds_nothing_up_and_has_everything(tmp_path, server, reader):
+    way = SlowWay(server.uri)
+    tracker = MLflowTracker(uri=way.uri)
+    tracker.close_seconds = 300.0
+    trainer = make_trainer(tmp_path / "runs", tracker=tracker)
+    way.run = trainer.run.path
+    trainer.train()  # to its end before the first call is answered
+    way.server.shutdown()
+    without = make_trainer(tmp_path / "without")
+    without.train()
+    assert torch.equal(weights(trainer), weights(without))
+    assert "untracked" not in trainer.run.record
+    found = reader.read_one(server.uri, trainer.run.path)
+    assert found["status"] == "FINISHED"
+    assert is_complete(found, trainer.run.path)
+    assert way.calls > 5
+
+
+FULL = """
+import resource, sys
+from artifact_torch import sync_to
+from artifact_torch_mlflow import MLflowTracker
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+print(sync_to(sys.argv[1], MLflowTracker(), "mlflow", seconds=5))
+"""
+
+
+@pytest.mark.slow
+def test_a_database_without_room_is_told_and_has_everything_when_there_is_some(run, runs_root, reader):
+    database = runs_root / "mlflow.db"
+    for step in range(1, 3001):
+        run.track_score(f"score_{step % 7}", step / 3, DataSplit.TRAIN, 1, step)
+    run.finish("finished", "done")
+    room = database.stat().st_size + 150_000
+    done = subprocess.run([sys.executable, "-c", FULL, run.path, str(room)], capture_output=True, text=True, check=True)
+    left = int(done.stdout)
+    assert 0 < left <= 3000
+    assert f"{left} results have not reached the tracker mlflow" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sync_to(run.path, MLflowTracker(), "mlflow") == 0
+    found = reader.read_one(f"sqlite:///{database}", run.path)
+    assert found["status"] == "FINISHED"
+    assert is_complete(found, run.path)
+
+
 @pytest.mark.parametrize("where", ["database", "files", pytest.param("server", marks=pytest.mark.slow)])
 def test_what_is_given_again_stands_there_once_also_if_it_is_no_number(run, where, tmp_path, reader, request):
     uri = {
@@ -255,7 +342,7 @@ def test_two_processes_begin_on_a_new_database_without_a_word_and_one_is_killed(
     finished, killed = (Path((tmp_path / f"path-{number}").read_text()) for number in range(2))
     uri = f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}"
     assert is_complete(reader.read_one(uri, finished), finished)
-    assert reader.read_one(uri, killed)["status"] == "RUNNING"
+    wait_until(lambda: reader.read_one(uri, killed)["status"] == "KILLED")  # its process outlives the training
     assert sync_to(killed, MLflowTracker(), "mlflow") == 0
     found = reader.read_one(uri, killed)
     assert (found["status"], found["tags"]["artifact_torch.status"]) == ("KILLED", "killed")

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,30 @@ def test_a_training_that_is_killed_leaves_all_that_it_had_given_away(tmp_path, r
     assert found.status == "killed"
 
 
+KILL = """
+class Kill(Callback):
+    @hookimpl
+    def log_batch_metrics(self, trainer):
+        if trainer.state.step == 40:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_training_that_is_killed_is_so_in_wandb_without_more_ado(tmp_path, read_run):
+    script = TRAINING.replace("import RunDirectory", "import Callback, RunDirectory, hookimpl")
+    script = script.replace("Dying(mode", "WandbTracker(mode").replace("trackers=", "callbacks=[Kill()], trackers=")
+    script = script.replace("run = Run", KILL + "\nrun = Run")
+    process = subprocess.run([sys.executable, "-c", script, str(tmp_path / "runs")], timeout=120, check=False)
+    assert process.returncode == -signal.SIGKILL
+    (run,) = (tmp_path / "runs").glob("*/*")
+    recorded = [line for line in (run / "metrics.jsonl").read_text().splitlines() if '"batch/loss"' in line]
+    deadline = time.monotonic() + 60
+    while read_run(run).status != "killed":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert list(read_run(run).scores["batch/loss"]) == list(range(1, len(recorded) + 1))
+
+
 def test_after_wandbs_own_process_has_died_another_one_goes_on(run, read_run):
     tracker = WandbTracker(mode="offline")
     remembered = tracker.open(tracked_run(run.path), {})
@@ -140,7 +165,7 @@ run = RunDirectory.create("quiet", root=sys.argv[1])
 tracker = WandbTracker(mode="offline")
 assert "wandb" not in sys.modules
 Trainer(TinyModel(), tiny_loader(), epochs=2, run=run, trackers=[tracker]).train()
-assert "wandb" in sys.modules
+assert "wandb" not in sys.modules
 assert sys.exit is leave and sys.excepthook is hook
 print("trained")
 sys.exit(7)
