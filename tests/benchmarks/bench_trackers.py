@@ -1,8 +1,8 @@
 """What each tracker costs a training that records one score in each step, and ten; run by ``make bench``.
 
-A VAE of about 100,000 parameters, batches of 256. Trainings without and with a tracker take turns. Processor time
-of a step in the process that trains, once the tracker is open; seconds until it is, which training does not wait for; and seconds that
-the end of training waits for it. The first pair of trainings is left out: it makes MLflow's database.
+A VAE of about 100,000 parameters, batches of 256. Trainings without and with a tracker take turns. Processor time of a
+step in the process that trains, once the tracker is open; seconds until it is, which training does not wait for; and
+seconds that the end of training waits for it. The first pair of trainings is left out: it makes MLflow's database.
 """
 
 from __future__ import annotations
