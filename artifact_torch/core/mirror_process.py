@@ -34,7 +34,6 @@ _COMMAND = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from artifact_torch.core.mirror_process import main; main()"
 )
-_GENTLER = 5  # the niceness that lets training go first where cores are few
 _MOST_STARTS = 3
 _SECONDS_TO_DIE = 10.0
 
@@ -173,8 +172,6 @@ def main() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # they may reach all processes: it ends when training has
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    if hasattr(os, "nice"):
-        os.nice(_GENTLER)
     logging.raiseExceptions = False  # when training was killed, nobody hears
     logger.addHandler(_Telling(answers))
     logger.setLevel(logging.INFO)

@@ -147,8 +147,8 @@ class MirrorTracker(Tracker, ABC):
     Otherwise what the mirror has already is not given a second time.
     """
 
-    close_seconds: float = 30.0
-    """How long training may wait at its end until everything has arrived."""
+    close_seconds: float = 60.0
+    """How long training may wait at its end until everything has arrived; a short one waits for imports above all."""
 
     stays_in_process: bool = False
     """Whether it must work in the process that trains, because the object itself is wanted there afterwards."""

@@ -44,7 +44,7 @@ def describe(client: MlflowClient, run_id: str, run: TrackedRun, names: Names, a
     for key in long.keys() & fresh.keys():
         artifacts.write_text(f"params/{key}.txt", long[key])
     tags = {key: text[:_LONGEST_TAG] for key, text in _tags(run, names, changed).items()}
-    new_tags = {key: text for key, text in tags.items() if there.tags.get(key) != text}
+    new_tags = {key: text for key, text in tags.items() if there.tags.get(key, "") != text}
     for part in _chunks(list(fresh.items())):
         client.log_batch(run_id, params=[Param(key, text) for key, text in part])
     for part in _chunks(list(new_tags.items())):

@@ -307,7 +307,9 @@ def test_a_training_that_is_ended_from_within_has_its_status_and_all_it_recorded
     def end():
         raise error
 
-    trainer = make_trainer(runs_root, tracker=MLflowTracker(), callbacks=[AtEpochs(epoch_2=end)])
+    tracker = MLflowTracker()
+    tracker.close_seconds = 300.0  # tests run side by side, and the process imports MLflow first
+    trainer = make_trainer(runs_root, tracker=tracker, callbacks=[AtEpochs(epoch_2=end)])
     with pytest.raises(type(error)):
         trainer.train()
     found = reader.read_one(f"sqlite:///{runs_root / 'mlflow.db'}", trainer.run.path)
