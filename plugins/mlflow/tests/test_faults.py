@@ -175,7 +175,8 @@ class SlowWay:
                 wait_until(lambda: not RunDirectory.open(way.run).is_in_progress)
                 time.sleep(2)
                 content = self.rfile.read(int(self.headers.get("Content-Length", 0))) or None
-                request = Request(uri + self.path, content, dict(self.headers), method=self.command)
+                headers = {name: text for name, text in self.headers.items() if name != "Accept-Encoding"}
+                request = Request(uri + self.path, content, headers, method=self.command)
                 try:
                     with urlopen(request) as answer:
                         status, body = answer.status, answer.read()
@@ -344,7 +345,7 @@ def test_two_processes_begin_on_a_new_database_without_a_word_and_one_is_killed(
     finished, killed = (Path((tmp_path / f"path-{number}").read_text()) for number in range(2))
     uri = f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}"
     assert is_complete(reader.read_one(uri, finished), finished)
-    wait_until(lambda: reader.read_one(uri, killed)["status"] == "KILLED")  # its process outlives the training
+    assert reader.read_one(uri, killed)["status"] == "RUNNING"
     assert sync_to(killed, MLflowTracker(), "mlflow") == 0
     found = reader.read_one(uri, killed)
     assert (found["status"], found["tags"]["artifact_torch.status"]) == ("KILLED", "killed")
