@@ -20,8 +20,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from artifact_torch.core.mirror import GRACE_SECONDS, Mirror, MirrorState, state_path, tell_what_is_left
+from artifact_torch.core.mirror import GRACE_SECONDS, Mirror, tell_what_is_left
+from artifact_torch.core.mirror_state import MirrorState, state_path
 from artifact_torch.core.record import is_in_progress
+from artifact_torch.core.secrets import masked
 from artifact_torch.core.tracker import MirrorTracker
 from artifact_torch.plugin.loading import reason_of
 from artifact_torch.plugin.registry import registry
@@ -101,12 +103,6 @@ class MirrorProcess:
             self.name, self._run, MirrorState.read(state_path(self._run, self.name)), self._reason or "its process died"
         )
 
-    @property
-    def process_number(self) -> int | None:
-        """The number of the process, if it runs."""
-        process = self._process
-        return None if process is None else process.pid
-
     # In a thread of its own, which does nothing but wait.
 
     def _listen(self) -> None:
@@ -117,7 +113,8 @@ class MirrorProcess:
                 self._reason = f"no process can be started for it: {error.strerror or error}"
                 break
             for line in _pipe(process.stdout):
-                self._hear(json.loads(line))
+                if line.endswith("\n"):  # not what it was saying when it was killed
+                    self._hear(json.loads(line))
             status = process.wait()
             with self._lock:
                 self._process = None
@@ -180,7 +177,8 @@ def main() -> None:
     try:
         tracker = registry.get("trackers", request["tracker"])(*request["positional"], **request["named"])
     except Exception as error:
-        logger.warning("The tracker %s cannot be built in a process of its own: %s.", request["name"], reason_of(error))
+        reason = masked(reason_of(error))
+        logger.warning("The tracker %s cannot be built in a process of its own: %s.", request["name"], reason)
         os._exit(1)
     run = Path(request["run"])
     mirror = Mirror(tracker, request["name"], run, seconds=request["seconds"])

@@ -28,7 +28,7 @@ from artifact_torch.core.artifacts import Artifact, ArtifactKind, Plot
 from artifact_torch.core.checkpoint import CheckpointStore
 from artifact_torch.core.environment import describe_environment, source_revision
 from artifact_torch.core.journal import ARTIFACTS, METRICS
-from artifact_torch.core.mirror import rewind_mirrors
+from artifact_torch.core.mirror_state import rewind_mirrors
 from artifact_torch.core.record import (
     RECORD_FORMAT,
     checked_tags,

@@ -35,11 +35,6 @@ class Tracking:
         self._mirrors: list[Mirror | MirrorProcess] = []
         self._is_kept_open = False
 
-    @property
-    def names(self) -> list[str]:
-        """The names of the trackers that mirror the run."""
-        return list(self._trackers)
-
     def begin(self) -> None:
         """Begin to bring there what is recorded; without trackers, nothing is done."""
         if not self._mirrors and self._trackers:

@@ -31,8 +31,9 @@ PARAMETERS: dict[str, dict[str, Any]] = {"wandb": {"mode": "offline"}}
 class Numbers(Callback):
     """So many numbers in each step, and the processor time of each epoch."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, is_followed: bool) -> None:
         self.count = count
+        self.is_followed = is_followed
         self.seconds: list[float] = []
 
     @hookimpl
@@ -43,7 +44,7 @@ class Numbers(Callback):
     def on_train_start(self, trainer: Trainer) -> None:
         """Wait until trackers are open."""
         start = time.perf_counter()
-        while trainer.tracking.names and not list(trainer.run.path.glob("trackers/*.json")):
+        while self.is_followed and not list(trainer.run.path.glob("trackers/*.json")):
             time.sleep(0.01)
         self.opening = time.perf_counter() - start
 
@@ -70,7 +71,7 @@ class Measured(NamedTuple):
 
 def training(features: torch.Tensor, count: int, trackers: list[MirrorTracker], root: Path) -> Measured:
     """Train once."""
-    numbers = Numbers(count)
+    numbers = Numbers(count, is_followed=bool(trackers))
     trainer = Trainer(
         SETTING.model(),
         InMemoryDataLoader(Features(features=features), batch_size=SETTING.batch_size, shuffle=True),

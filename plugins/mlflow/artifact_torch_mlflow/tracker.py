@@ -66,7 +66,6 @@ class MLflowTracker(MirrorTracker):
     """
 
     batch_size: ClassVar[int] = 1000
-    stays_in_process = True  # in one of its own, a run that ends while MLflow is imported was seen to hang
 
     def __init__(
         self,
