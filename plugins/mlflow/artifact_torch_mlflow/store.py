@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import subprocess
@@ -29,6 +30,7 @@ _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
+_teller = logging.getLogger("mlflow.store.db.utils")  # logs the traceback of each error that it raises too
 _lock = threading.Lock()
 _users = 0
 _set: list[str] = []
@@ -104,7 +106,10 @@ def end_run(client: MlflowClient, run_id: str, status: str, end_time: int | None
 
 @contextmanager
 def quick() -> Generator[None]:
-    """While a call to MLflow lasts: few retries, short time limits and no progress bars, unless the user set others."""
+    """While a call to MLflow lasts: few retries, short time limits, no progress bars, unless the user set others.
+
+    Nor are errors logged by MLflow that it raises: whoever calls tells them.
+    """
     global _users
     with _lock:
         _users += 1
@@ -112,6 +117,7 @@ def quick() -> Generator[None]:
             if name not in os.environ:
                 os.environ[name] = value
                 _set.append(name)
+        _teller.disabled = True
     try:
         yield
     finally:
@@ -119,6 +125,7 @@ def quick() -> Generator[None]:
             _users -= 1
             while _set and not _users:
                 os.environ.pop(_set.pop(), None)
+            _teller.disabled = bool(_users)
 
 
 def _make_database(path: Path) -> None:

@@ -188,7 +188,7 @@ class SlowWay:
                 self.end_headers()
                 self.wfile.write(body)
 
-            do_GET = do_POST = do_PATCH = do_DELETE = pass_on  # noqa: N815 - as the library calls them
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = pass_on  # noqa: N815 - as the library calls them
 
             def log_message(self, *_):
                 pass
