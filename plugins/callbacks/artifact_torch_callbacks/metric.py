@@ -73,6 +73,7 @@ class Metric(LoaderCallback[Value]):
         def absolute_error(batch, model_output):
             return (model_output["prediction"] - batch["target"]).abs().mean()
 
+
         metric = Metric(name="absolute_error", metric=absolute_error, train_batches=True)
         trainer = Trainer(model, train_loader, epochs=3, validation=validation, callbacks=[metric])
         trainer.train()

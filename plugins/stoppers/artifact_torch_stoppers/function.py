@@ -30,6 +30,7 @@ class FunctionStopper(EarlyStopper):
         def is_good_enough(trainer):
             return trainer.latest_score("train/loss") < 0.5
 
+
         trainer = Trainer(model, train_loader, epochs=100, stoppers=[FunctionStopper(function=is_good_enough)])
         result = trainer.train()
         print(result.reason)
