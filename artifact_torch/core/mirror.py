@@ -26,7 +26,8 @@ __all__ = ["GRACE_SECONDS", "Mirror", "tell_what_is_left", "tracked_run"]
 
 logger = logging.getLogger("artifact_torch")
 
-_POLL_SECONDS = 0.5
+_SECONDS_BETWEEN = 1.0
+"""Between two calls of a tracker that keeps up: each call costs a service as much as many items do."""
 _TRIES = 5
 _LONGEST_PAUSE = 30.0
 GRACE_SECONDS = 5.0
@@ -59,6 +60,7 @@ class Mirror:
         self._state = MirrorState(state_path(run, name))
         self._lock = lock_of(self._state.path)
         self._is_open = False
+        self._is_behind = False
         self._is_left_behind = False
         self._ending = threading.Event()
         self._deadline = float("inf")
@@ -115,7 +117,7 @@ class Mirror:
         while True:
             try:
                 self._state.path.parent.mkdir(exist_ok=True)
-                self._lock.acquire(timeout=_POLL_SECONDS)
+                self._lock.acquire(timeout=_SECONDS_BETWEEN)
             except Timeout:
                 self._last_error = "another process brings the run there"
                 if time.monotonic() >= self._deadline:
@@ -141,14 +143,15 @@ class Mirror:
                 continue
             if (not moved and ending) or time.monotonic() >= self._deadline:
                 return
-            if not moved:
-                self._ending.wait(_POLL_SECONDS)
+            if not self._is_behind:
+                self._ending.wait(_SECONDS_BETWEEN)
 
     def _bring_some(self) -> bool:
         """Bring the next items; whether there were any."""
         if not self._is_open:
             self._open()
         items, place = self._journal.read(self._state.place, self._tracker.batch_size)
+        self._is_behind = len(items) >= self._tracker.batch_size
         if place == self._state.place:
             return self._ending.is_set() and self._try_what_is_left()
         fresh = [item for item in items if not self._is_there(item)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ class TestFolderTracker(TrackerConformance):
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch):
     monkeypatch.setattr(mirrors, "_LONGEST_PAUSE", 0.01)
-    monkeypatch.setattr(mirrors, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(mirrors, "_SECONDS_BETWEEN", 0.01)
 
 
 @pytest.fixture
@@ -278,6 +279,29 @@ def test_a_checkpoint_is_told_when_it_is_written(make_trainer, tmp_path):
 
     make_trainer(trackers=[Look(tmp_path / "mirror")], callbacks=[Save()]).train()
     assert seen == [("0001-step-000000004", 4, True), ("0002-step-000000008", 8, True)]
+
+
+def test_what_is_recorded_meanwhile_is_gathered_for_one_call(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(mirrors, "_SECONDS_BETWEEN", 0.2)
+
+    class Counting(FolderTracker):
+        calls = 0
+
+        def write(self, items):
+            self.calls += 1
+            super().write(items)
+
+    tracker = Counting(tmp_path / "mirror")
+    mirror = Mirror(tracker, "folder", run.path)
+    start = time.monotonic()
+    mirror.start()
+    for number in range(100):
+        scores(run, 1, number)
+        time.sleep(0.005)
+    run.finish("finished", "done")
+    assert mirror.end() == 0
+    assert 1 <= tracker.calls <= (time.monotonic() - start) / 0.2 + 2
+    assert len(arrived(tracker, run)) == 100
 
 
 def test_lines_that_tell_nothing_hold_nothing_up(run, tmp_path):
