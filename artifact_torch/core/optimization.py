@@ -170,7 +170,7 @@ class Optimization:
             torch._foreach_mul_(self._gradients(), self.settings.accumulate / self.accumulated)  # type: ignore[reportPrivateUsage]
 
     def step(self) -> None:
-        """Make the step, unless a gradient is NaN or infinite, and count it for the schedule in any case.
+        """Make the step, unless a gradient is NaN or infinite.
 
         Raises:
             DivergedError: a gradient is NaN or infinite, and the policy is to stop.
@@ -185,6 +185,9 @@ class Optimization:
                 self._scaler.step(self.optimizer)
             self._scaler.update()
         self.accumulated = 0
+
+    def end_step(self) -> None:
+        """Move a schedule of steps on, whether the step was made or left out."""
         if self.scheduler is not None and self.settings.scheduler_interval == "step" and not self._schedule_is_over():
             self.scheduler.step()
 

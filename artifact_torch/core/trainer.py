@@ -518,10 +518,8 @@ class Trainer(Generic[InputT, OutputT]):
         if ends_step:
             self._step_optimizer()
         self.state.batch_in_epoch += 1
-        if ends_step and self.state.step % self.log_every == 0:
-            self._log_batch(batch, output)
-        if ends_step and self._step_periods and any(self.state.step % number == 0 for number in self._step_periods):
-            self._validate(self.validating.due(epoch_ends=False))
+        if ends_step:
+            self._complete_step(batch, output)
         self._execute_batch_postprocessing(batch, output)  # last: a checkpoint saved here has the batch's metrics
 
     def _step_optimizer(self) -> None:
@@ -530,6 +528,15 @@ class Trainer(Generic[InputT, OutputT]):
             call(self)
         self.optimization.step()
         self.state.step += 1
+
+    def _complete_step(self, batch: InputT, output: OutputT) -> None:
+        try:
+            if self.state.step % self.log_every == 0:
+                self._log_batch(batch, output)  # while the optimizer has the learning rate of the step
+        finally:
+            self.optimization.end_step()  # a checkpoint may be saved of what has failed
+        if self._step_periods and any(self.state.step % number == 0 for number in self._step_periods):
+            self._validate(self.validating.due(epoch_ends=False))
 
     def _log_batch(self, batch: InputT, output: OutputT) -> None:
         self.settle()

@@ -26,8 +26,9 @@ class MetricHooks:
         They stand in ``trainer.batch_metrics`` and are tracked as scores named ``batch/<name>``.
 
         Order:
-            After the optimizer's step, before ``track_score`` and ``execute_batch_postprocessing``. All answers are
-            joined; a name that two plugins return, or ``loss``, is a ``PluginError``. The first error ends training.
+            After the optimizer's step, before a schedule of steps moves on, ``track_score`` and
+            ``execute_batch_postprocessing``. All answers are joined; a name that two plugins return, or ``loss``, is a
+            ``PluginError``. The first error ends training.
 
         Args:
             trainer: the trainer; ``trainer.state.step`` is the step that is logged, counted from 1.

@@ -18,8 +18,6 @@ pytestmark = pytest.mark.lengthy
 
 
 class TestFilesystem(TrackerConformance):
-    num_scores = 2_000  # a file for each, some milliseconds in the client
-
     @pytest.fixture(autouse=True)
     def _home(self, home):
         self.home = home

@@ -24,7 +24,7 @@ class LearningRateMonitor(Callback):
     With a batch stands the rate with which its step was made. With an epoch stands the one at its end, before a
     scheduler of epochs moves on; a scheduler of steps has moved on to the next step then.
 
-    A step that is not logged takes one comparison of two numbers.
+    A step that is not logged takes nothing.
 
     Args:
         momentum: whether to record the momentum too, which some schedules change; for Adam and its kin it is the first
@@ -41,16 +41,10 @@ class LearningRateMonitor(Callback):
     def __init__(self, *, momentum: bool = False, weight_decay: bool = False) -> None:
         self.momentum = momentum
         self.weight_decay = weight_decay
-        self._of_step: dict[str, float] = {}
-
-    @hookimpl(trylast=True)  # what else sets the rate of a step has set it
-    def on_before_optimizer_step(self, trainer: Trainer) -> None:
-        if (trainer.state.step + 1) % trainer.log_every == 0:
-            self._of_step = self._found(trainer)
 
     @hookimpl
     def log_batch_metrics(self, trainer: Trainer) -> Mapping[str, float]:
-        return self._of_step
+        return self._found(trainer)
 
     @hookimpl
     def log_epoch_metrics(self, trainer: Trainer) -> Mapping[str, float]:

@@ -27,8 +27,6 @@ class TestOnADatabase(TrackerConformance):
 
 @pytest.mark.slow
 class TestOnAServer(TrackerConformance):
-    num_scores = 2_000
-
     @pytest.fixture(autouse=True)
     def _store(self, server, reader):
         self.uri = server.uri
