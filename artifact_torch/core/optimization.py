@@ -114,6 +114,9 @@ class Optimization:
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.settings = settings
+        # Steps come before the schedule here; torch would warn of the contrary after a resume, and where the first step
+        # is left out.
+        vars(optimizer)["_opt_called"] = True
         self.accumulated = 0
         self._model = model
         self._device = device

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from torch.optim.lr_scheduler import StepLR
 
 from artifact_torch import Callback, CheckpointError, DivergedError, hookimpl
 from artifact_torch.core.nonfinite import NonFiniteGuard
@@ -151,6 +152,21 @@ def test_what_stays_on_the_device_is_seen_before_a_checkpoint_is_written(make_tr
     with pytest.raises(DivergedError):
         trainer.train()
     assert len(trainer.run.checkpoints.paths()) == 2
+
+
+@pytest.mark.filterwarnings("error:Detected call of")
+def test_a_schedule_of_steps_counts_a_first_step_that_is_skipped(make_trainer):
+    trainer, _ = build(
+        make_trainer,
+        "loss",
+        [1],
+        on_nonfinite="skip",
+        scheduler=lambda optimizer, _: StepLR(optimizer, 1, 0.5),
+        scheduler_interval="step",
+        epochs=1,
+    )
+    trainer.train()
+    assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(0.1 * 0.5**4)
 
 
 def test_counts_go_on_after_a_resume(make_trainer, tmp_path):

@@ -174,6 +174,24 @@ def test_past_its_end_a_schedule_keeps_its_last_rate(make_trainer):
     assert len(set(gradients.rates[7:])) == 1
 
 
+@pytest.mark.filterwarnings("error:Detected call of")
+def test_a_schedule_may_move_before_the_first_step_after_a_resume(make_trainer, tmp_path):
+    class SavingAfterTheLastBatch(Callback):
+        @hookimpl
+        def execute_batch_postprocessing(self, trainer):
+            if trainer.state.step == 4:
+                trainer.save_checkpoint(tmp_path / "checkpoints")
+
+    def build(**options):
+        return make_trainer(scheduler=lambda optimizer, _: StepLR(optimizer, 1, 0.5), epochs=1, **options)
+
+    build(callbacks=[SavingAfterTheLastBatch()]).train()
+    resumed = build()
+    resumed.load_checkpoint(tmp_path / "checkpoints")
+    resumed.train()
+    assert resumed.optimizer.param_groups[0]["lr"] == pytest.approx(5e-4)
+
+
 def test_a_schedule_by_epoch_moves_once_an_epoch(make_trainer):
     gradients = Gradients()
     make_trainer(scheduler=lambda optimizer, _: StepLR(optimizer, 1, 0.5), callbacks=[gradients], epochs=3).train()
