@@ -22,8 +22,8 @@ from artifact_torch.plugin.discovery import SINGULAR, PluginEntry
 from artifact_torch.plugin.loading import reason_of
 from artifact_torch.plugin.registry import registry
 from artifact_torch.testing.component_examples import GIVEN, names_in, run_source, with_imports
+from artifact_torch.testing.described_components import BEGIN, COMMAND, END, entries_of, label_of
 from artifact_torch.testing.outcomes import ContractError
-from artifact_torch.testing.reference_tests import BEGIN, COMMAND, END, entries_of, label_of
 
 __all__ = ["check_component", "check_readme", "component_reference", "main", "write_readme"]
 

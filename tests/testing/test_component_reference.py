@@ -15,7 +15,7 @@ from artifact_torch.errors import PluginError
 from artifact_torch.plugin.discovery import GROUPS
 from artifact_torch.testing import ContractError, reference_tests
 from artifact_torch.testing.component_reference import check_component, check_readme, main, write_readme
-from artifact_torch.testing.reference_tests import BEGIN, END, entries_of
+from artifact_torch.testing.described_components import BEGIN, END, entries_of
 
 HEAD = """
 from __future__ import annotations
