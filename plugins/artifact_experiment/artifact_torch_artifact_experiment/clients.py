@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import itertools
 from typing import Any
 
@@ -32,7 +34,9 @@ def build(backend: str, run: TrackedRun) -> Any:
     for number in itertools.count(1):
         run_id = safe(run.run_id) if number == 1 else f"{safe(run.run_id)}-{number}"
         try:
-            return client.build(experiment_id=safe(run.experiment), run_id=run_id)
+            # The filesystem client shows a button of notebooks, which nobody can press where it is built.
+            with contextlib.redirect_stdout(io.StringIO()) if backend == "filesystem" else contextlib.nullcontext():
+                return client.build(experiment_id=safe(run.experiment), run_id=run_id)
         except Exception as error:
             if not (type(error).__name__.startswith("Inactive") and type(error).__name__.endswith("RunError")):
                 raise

@@ -56,6 +56,12 @@ def test_a_client_alone_drops_its_queue_and_this_is_why_it_is_waited_for(client)
     assert len(scores_of(client)) < 300
 
 
+def test_the_filesystem_client_shows_no_button_in_a_terminal(run, capsys):
+    run.finish("finished", "done")
+    assert sync_to(run.path, ArtifactExperimentTracker(), "files") == 0
+    assert "".join(capsys.readouterr()) == ""
+
+
 def test_everything_is_there_before_the_client_is_stopped(run):
     for step in range(1, 301):
         run.track_score("score", step / 2, DataSplit.TRAIN, 1, step)
