@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from artifact_torch.core.trainer import Trainer as Trainer
     from artifact_torch.core.training_result import TrainingResult as TrainingResult
     from artifact_torch.core.validation import ValidationRoutine as ValidationRoutine
+    from artifact_torch.core.validation import ValidationRoutineOptions as ValidationRoutineOptions
     from artifact_torch.core.validation_history import ValidationHistory as ValidationHistory
     from artifact_torch.errors import ArtifactTorchError as ArtifactTorchError
     from artifact_torch.errors import CheckpointError as CheckpointError
@@ -185,6 +186,7 @@ __getattr__, __dir__ = lazy_attributes(
         "ValidationPlan": "artifact_torch.core.plan",
         "ValidationResults": "artifact_torch.core.results",
         "ValidationRoutine": "artifact_torch.core.validation",
+        "ValidationRoutineOptions": "artifact_torch.core.validation",
         "adam": "artifact_torch.core.optimizer",
         "execute_plan": "artifact_torch.core.execution",
         "find_batch_size": "artifact_torch.core.batch_size",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
 import torch
 from torch import nn
@@ -27,12 +27,26 @@ if TYPE_CHECKING:
     from artifact_torch.core.validating import Submit
     from artifact_torch.plugin.hooks import Answer, Hooks
 
-__all__ = ["ValidationRoutine", "evaluation"]
+__all__ = ["ValidationRoutine", "ValidationRoutineOptions", "evaluation"]
 
 Part: TypeAlias = "ValidationPlan | LoaderCallback[Any] | ValidationRoutine"
 """What is due at a time of its own: a plan, a callback, or the whole routine."""
 
 _SPLITS = (DataSplit.TRAIN, DataSplit.VALIDATION)
+
+
+class ValidationRoutineOptions(TypedDict, total=False):
+    """What every routine takes; see ``ValidationRoutine``. A domain's routine passes these on."""
+
+    period: int | str | Period
+    train_loader: BatchLoader | None
+    val_loader: BatchLoader | None
+    callbacks: Iterable[LoaderCallback]
+    plans: Iterable[ValidationPlan]
+    mode: WorkMode
+    workers: int
+    artifact_seconds: float
+    rounds_in_flight: int
 
 
 class ValidationRoutine:
@@ -185,11 +199,16 @@ class ValidationRoutine:
         own = [plan for plan in self._own_plans if plan.split is split]
         answer = self._hooks.first(ValidationHooks.get_validation_plan, routine=self, split=split)
         if answer is None:
-            return own
+            default = self._default_plan(split)
+            return own if default is None else [default, *own]
         plans = _listed(answer.value)
         if not all(isinstance(plan, ValidationPlan) and plan.split is split for plan in cast("list[object]", plans)):
             raise answer.refused(f"a ValidationPlan of the split {split}, or a list of them")
         return [*own, *plans]
+
+    def _default_plan(self, split: DataSplit) -> ValidationPlan | None:
+        """What a domain executes on a split, unless a plugin gives plans for it."""
+        return None
 
     def _get_train_loader_callbacks(self) -> Sequence[LoaderCallback]:
         answers = self._hooks.each(ValidationHooks.get_train_loader_callbacks, routine=self)

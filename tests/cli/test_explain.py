@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from artifact_torch_table_comparison import TableComparisonTrainer
 
 from artifact_torch.cli.main import main
 from artifact_torch.plugin.inspection import HOOKS
@@ -80,8 +81,18 @@ def test_every_hook_is_listed_with_who_runs_in_order(config, install, capsys):
         "source": "chosen",
         "priority": 0,
     }
-    assert hooks["get_validation_plan"]["overridden_by"] == "TableComparisonValidationRoutine._get_validation_plan"
     assert hooks["log_epoch_metrics"] == {"name": "log_epoch_metrics", "overridden_by": None, "implementations": []}
+
+
+def test_a_method_of_a_subclass_that_takes_the_place_of_a_hook_is_told(config, capsys, monkeypatch):
+    class Subclass(TableComparisonTrainer):
+        def _should_stop(self):
+            return None
+
+    monkeypatch.setattr(TableComparisonTrainer, "_should_stop", Subclass._should_stop, raising=False)
+    _, hooks = explained(capsys, config)
+    assert hooks["should_stop"]["overridden_by"].endswith("Subclass._should_stop")
+    assert hooks["should_stop_in_epoch"]["overridden_by"] is None
 
 
 def test_what_was_chosen_is_told(config, capsys):

@@ -368,6 +368,33 @@ def test_hook_get_validation_plan(make_trainer):
     assert trainer.latest_score("validation/weight_norm") > 0
 
 
+@pytest.mark.parametrize("plugin_gives", [None, [], ["tiny"]])
+def test_plans_of_a_plugin_take_the_place_of_a_domains_and_not_of_those_that_were_given(make_trainer, plugin_gives):
+    kinds = {"default": ArtifactKind.SCORE, "given": ArtifactKind.ARRAY, "tiny": ArtifactKind.SCORE}
+
+    def plan(name, split):
+        plan = TinyPlan(split, [kinds[name]])
+        plan.name = name
+        return plan
+
+    class Domain(ValidationRoutine):
+        def _default_plan(self, split):
+            return plan("default", split)
+
+    class Plugin:
+        @hookimpl
+        def get_validation_plan(self, split):
+            if plugin_gives is None or split is TRAIN:
+                return None
+            return [plan(name, split) for name in plugin_gives]
+
+    routine = Domain(mode="inline", plans=[plan("given", VALIDATION)])
+    make_trainer(epochs=1, callbacks=[Plugin()], validation=routine)
+    found = [(each.split, each.name) for each in routine.plans]
+    of_validation = ["default", "given"] if plugin_gives is None else ["given", *plugin_gives]
+    assert found == [(TRAIN, "default"), *((VALIDATION, name) for name in of_validation)]
+
+
 def test_hook_get_train_loader_callbacks(make_trainer):
     class Plugin:
         @hookimpl

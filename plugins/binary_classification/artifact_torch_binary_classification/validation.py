@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing_extensions import Unpack
 
-from artifact_torch import BatchLoader, DataSplit, LoaderCallback, Period, ValidationPlan, ValidationRoutine
+from artifact_torch import DataSplit, ValidationPlan, ValidationRoutine, ValidationRoutineOptions
 from artifact_torch_binary_classification.artifacts import ClassificationArtifacts
 from artifact_torch_binary_classification.labels import LabelledTable
 from artifact_torch_binary_classification.plan import BinaryClassificationValidationPlan
@@ -25,8 +24,7 @@ class BinaryClassificationValidationRoutine(ValidationRoutine):
         artifacts: what to compute of the held-out rows; of the training rows only the scores are computed.
         max_rows: how many rows of each to judge, at most.
         seed: chooses the rows.
-        period, train_loader, val_loader, callbacks, plans, mode, workers, artifact_seconds: as for
-            ``ValidationRoutine``; ``plans`` are executed besides these.
+        options: as for ``ValidationRoutine``; its ``plans`` are executed besides these.
     """
 
     def __init__(
@@ -37,26 +35,9 @@ class BinaryClassificationValidationRoutine(ValidationRoutine):
         artifacts: ClassificationArtifacts | None = None,
         max_rows: int = 10_000,
         seed: int = 0,
-        period: int | str | Period = 1,
-        train_loader: BatchLoader | None = None,
-        val_loader: BatchLoader | None = None,
-        callbacks: Iterable[LoaderCallback] = (),
-        plans: Iterable[ValidationPlan] = (),
-        mode: Literal["auto", "background", "inline"] = "auto",
-        workers: int = 1,
-        artifact_seconds: float = 600.0,
+        **options: Unpack[ValidationRoutineOptions],
     ) -> None:
-        self._besides = tuple(plans)
-        super().__init__(
-            period=period,
-            train_loader=train_loader,
-            val_loader=val_loader,
-            callbacks=callbacks,
-            plans=self._besides,
-            mode=mode,
-            workers=workers,
-            artifact_seconds=artifact_seconds,
-        )
+        super().__init__(**options)
         named = artifacts or ClassificationArtifacts()
         wanted = {DataSplit.TRAIN: (train, named)}
         if held_out is not None:
@@ -67,10 +48,5 @@ class BinaryClassificationValidationRoutine(ValidationRoutine):
             if not chosen.is_empty
         }
 
-    def _get_validation_plan(self, split: DataSplit) -> Sequence[ValidationPlan]:
-        given = super()._get_validation_plan(split)
-        plans = [given] if isinstance(given, ValidationPlan) else list(given or ())
-        own = self._classifications.get(split)
-        if own is not None and all(plan in self._besides for plan in plans):
-            plans.insert(0, own)
-        return plans
+    def _default_plan(self, split: DataSplit) -> ValidationPlan | None:
+        return self._classifications.get(split)

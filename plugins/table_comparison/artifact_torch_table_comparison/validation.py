@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import pandas as pd
+from typing_extensions import Unpack
 
-from artifact_torch import BatchLoader, DataSplit, LoaderCallback, Period, ValidationPlan, ValidationRoutine
+from artifact_torch import DataSplit, ValidationPlan, ValidationRoutine, ValidationRoutineOptions
 from artifact_torch_table_comparison.artifacts import ComparisonArtifacts
 from artifact_torch_table_comparison.plan import Generation, TableComparisonValidationPlan, chosen_artifacts, sampled
 from artifact_torch_table_comparison.schema import Table, TableSchema
@@ -32,8 +32,7 @@ class TableComparisonValidationRoutine(ValidationRoutine):
             subclass of artifact-experiment's ``TableComparisonPlan`` names artifacts too.
         max_rows: how many rows of each table to compare, at most.
         seed: chooses the rows, and seeds generation and what is random in artifacts.
-        period, train_loader, val_loader, callbacks, plans, mode, workers, artifact_seconds: as for
-            ``ValidationRoutine``; ``plans`` are executed besides the comparisons.
+        options: as for ``ValidationRoutine``; its ``plans`` are executed besides the comparisons.
     """
 
     def __init__(
@@ -44,26 +43,9 @@ class TableComparisonValidationRoutine(ValidationRoutine):
         artifacts: ComparisonArtifacts | type[TableComparisonPlan] | None = None,
         max_rows: int = 10_000,
         seed: int = 0,
-        period: int | str | Period = 1,
-        train_loader: BatchLoader | None = None,
-        val_loader: BatchLoader | None = None,
-        callbacks: Iterable[LoaderCallback] = (),
-        plans: Iterable[ValidationPlan] = (),
-        mode: Literal["auto", "background", "inline"] = "auto",
-        workers: int = 1,
-        artifact_seconds: float = 600.0,
+        **options: Unpack[ValidationRoutineOptions],
     ) -> None:
-        self._besides = tuple(plans)
-        super().__init__(
-            period=period,
-            train_loader=train_loader,
-            val_loader=val_loader,
-            callbacks=callbacks,
-            plans=self._besides,
-            mode=mode,
-            workers=workers,
-            artifact_seconds=artifact_seconds,
-        )
+        super().__init__(**options)
         chosen = chosen_artifacts(artifacts)
         self._comparisons: dict[DataSplit, ValidationPlan] = {}
         wanted = {DataSplit.TRAIN: (train, chosen)}
@@ -79,13 +61,8 @@ class TableComparisonValidationRoutine(ValidationRoutine):
                     rows, named, split=split, max_rows=max_rows, seed=seed, known=known, generation=generation
                 )
 
-    def _get_validation_plan(self, split: DataSplit) -> Sequence[ValidationPlan]:
-        given = super()._get_validation_plan(split)
-        plans = [given] if isinstance(given, ValidationPlan) else list(given or ())
-        comparison = self._comparisons.get(split)
-        if comparison is not None and all(plan in self._besides for plan in plans):
-            plans.insert(0, comparison)
-        return plans
+    def _default_plan(self, split: DataSplit) -> ValidationPlan | None:
+        return self._comparisons.get(split)
 
 
 def _together(train: Table, held_out: Table) -> Table:
