@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -24,6 +23,7 @@ from artifact_torch.core.rounds import Round, artifacts_of, read_results
 from artifact_torch.core.split import DataSplit
 from artifact_torch.core.storage import JsonDict
 from artifact_torch.core.temporary import remove
+from artifact_torch.core.unfinished import UnfinishedValidation
 from artifact_torch.core.validation import Part, ValidationRoutine
 from artifact_torch.errors import UsageError, ValidationError
 from artifact_torch.plugin.specs import ValidationHooks
@@ -41,53 +41,13 @@ _POLL_SECONDS = 0.2
 _CALLBACKS = "callbacks"
 
 
-@dataclass(slots=True, eq=False)
-class _Validation:
-    """One validation: everything that was due after one step.
-
-    Attributes:
-        results: what is there.
-        rounds: the rounds of its plans.
-        others: by split, what does not come from plans.
-        arrived: of the rounds, what is in the results and not delivered yet.
-    """
-
-    results: ValidationResults
-    rounds: list[Round] = field(default_factory=list[Round])
-    others: dict[DataSplit, Round] = field(default_factory=dict[DataSplit, Round])
-    arrived: dict[tuple[DataSplit, Artifact], Finished] = field(
-        default_factory=dict[tuple[DataSplit, Artifact], Finished]
-    )
-    delivered: set[tuple[DataSplit, Artifact]] = field(default_factory=set[tuple[DataSplit, Artifact]])
-
-    def may_give(self, score: str) -> bool:
-        """Whether a round that is not complete gives this column of ``epoch_scores``."""
-        for round in self.rounds:
-            for artifact in round.left:
-                name = f"{round.split}/{artifact.name}"
-                if artifact.kind is ArtifactKind.SCORE and score == name:
-                    return True
-                if artifact.kind is ArtifactKind.SCORE_COLLECTION and score.startswith(f"{name}/"):
-                    return True
-        return False
-
-    @property
-    def has_scores_left(self) -> bool:
-        return any(artifact.kind.is_score for round in self.rounds for artifact in round.left)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether everything has arrived, be it delivered or not."""
-        return all((round.split, artifact) in self.arrived for round in self.rounds for artifact in round.left)
-
-
 class Validating:
     """Validates for one trainer; see the trainer's methods."""
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
         self._work: ArtifactWork | None = None
-        self._under_way: list[_Validation] = []
+        self._under_way: list[UnfinishedValidation] = []
         self._to_take_up: list[JsonDict] = []
         self._failed: dict[str, str] = {}
         self._told: set[tuple[DataSplit, str]] = set()
@@ -223,10 +183,10 @@ class Validating:
         state = self._trainer.state
         return tuple(part for part in parts if state.validated.get(_key(part)) != state.step)
 
-    def _validate(self, parts: Sequence[Part], work: ArtifactWork) -> _Validation:
+    def _validate(self, parts: Sequence[Part], work: ArtifactWork) -> UnfinishedValidation:
         trainer = self._trainer
         self._make_room(parts)
-        validation = _Validation(ValidationResults())
+        validation = UnfinishedValidation(ValidationResults())
 
         def submit(plan: ValidationPlan, inputs: Mapping[str, Data]) -> None:
             round = self._round(plan, trainer.state.epoch, trainer.state.step, list(plan.artifacts))
@@ -292,7 +252,7 @@ class Validating:
         if not self._is_edited:
             self._deliver(validation)
 
-    def _complete(self, validation: _Validation) -> None:
+    def _complete(self, validation: UnfinishedValidation) -> None:
         self._under_way.remove(validation)
         if self._is_edited:
             self._trainer.hooks.notify(
@@ -301,13 +261,13 @@ class Validating:
             self._deliver(validation)
             self._write_others(validation)
 
-    def _write_others(self, validation: _Validation) -> None:
+    def _write_others(self, validation: UnfinishedValidation) -> None:
         """Write down what does not come from plans, whose plots have left the folder that they were drawn in."""
         for round in validation.others.values():
             round.write()
         remove(self._folder_of(_CALLBACKS, DataSplit.ALL, validation.results.epoch, validation.results.step))
 
-    def _deliver(self, validation: _Validation) -> None:
+    def _deliver(self, validation: UnfinishedValidation) -> None:
         """Record and track what is new in the results."""
         results = validation.results
         for split, artifacts in results.splits.items():
@@ -318,7 +278,7 @@ class Validating:
                         validation.delivered.add((split, artifact))
                         self._deliver_one(validation, split, artifact, value)
 
-    def _deliver_one(self, validation: _Validation, split: DataSplit, artifact: Artifact, value: Any) -> None:
+    def _deliver_one(self, validation: UnfinishedValidation, split: DataSplit, artifact: Artifact, value: Any) -> None:
         trainer, results = self._trainer, validation.results
         scores = score_names(split, artifact, value)
         if "train/loss" in scores:
@@ -381,11 +341,11 @@ class Validating:
         round.entries = list(entry["entries"])
         found = read_results(round.folder)
         if found is not None:
-            validation = _Validation(ValidationResults(epoch=epoch, step=step), [round])
+            validation = UnfinishedValidation(ValidationResults(epoch=epoch, step=step), [round])
             self._under_way.append(validation)
             self._restore_results(validation, round, found)
         elif (round.inputs / "index.json").exists():
-            self._under_way.append(_Validation(ValidationResults(epoch=epoch, step=step), [round]))
+            self._under_way.append(UnfinishedValidation(ValidationResults(epoch=epoch, step=step), [round]))
             work.submit(plan, round, None if work.background else read_data(round.inputs))
         elif step == trainer.state.step:
             self._validate([plan], work)  # the model is as it was then
@@ -393,7 +353,7 @@ class Validating:
             logger.warning("The artifacts of %s of epoch %d were under way and are lost.", plan.name, epoch)
         self.collect()
 
-    def _restore_results(self, validation: _Validation, round: Round, found: JsonDict) -> None:
+    def _restore_results(self, validation: UnfinishedValidation, round: Round, found: JsonDict) -> None:
         """Deliver again what was complete when the run was killed, after the checkpoint was saved."""
         folder = self._trainer.run.path
         entries = {(entry["kind"], entry["name"]): entry for entry in found["artifacts"]}
