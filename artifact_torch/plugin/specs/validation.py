@@ -58,8 +58,9 @@ class ValidationHooks:
     ) -> ValidationPlan | Sequence[ValidationPlan] | None:
         """Called when a trainer takes a routine, once for each split: the plans of the artifacts to compute.
 
-        They are executed beside the routine's own, each at its period. Two plans of a split with one name are refused,
-        and so is an artifact that two of them compute.
+        They are executed beside the plans that the routine was given, each at its period, and in place of the one that
+        a domain has of its own, such as the comparison of tables. Two plans of a split with one name are refused, and
+        so is an artifact that two of them compute.
 
         Order:
             After ``get_val_loader_callbacks``, first for the training split, then for the validation split. The first
@@ -70,7 +71,7 @@ class ValidationHooks:
             split: ``DataSplit.TRAIN`` or ``DataSplit.VALIDATION``.
 
         Returns:
-            A plan of that split, or a list of plans; None to leave it to others.
+            A plan of that split, or a list of plans, empty for none; None to leave it to others.
 
         .. versionadded:: 1.0
 
