@@ -60,7 +60,7 @@ class Mirror:
         self._state = MirrorState(state_path(run, name))
         self._lock = lock_of(self._state.path)
         self._is_open = False
-        self._is_behind = False
+        self._has_caught_up = True
         self._is_left_behind = False
         self._ending = threading.Event()
         self._deadline = float("inf")
@@ -143,7 +143,7 @@ class Mirror:
                 continue
             if (not moved and ending) or time.monotonic() >= self._deadline:
                 return
-            if not self._is_behind:
+            if self._has_caught_up:
                 self._ending.wait(_SECONDS_BETWEEN)
 
     def _bring_some(self) -> bool:
@@ -151,7 +151,7 @@ class Mirror:
         if not self._is_open:
             self._open()
         items, place = self._journal.read(self._state.place, self._tracker.batch_size)
-        self._is_behind = len(items) >= self._tracker.batch_size
+        self._has_caught_up = len(items) < self._tracker.batch_size
         if place == self._state.place:
             return self._ending.is_set() and self._try_what_is_left()
         fresh = [item for item in items if not self._is_there(item)]

@@ -13,7 +13,6 @@ import pytest
 from artifact_torch import DataError, DataSplit, MirrorTracker, RunDirectory, TrackedKind, hookimpl, sync_to
 from artifact_torch.core import mirror as mirrors
 from artifact_torch.core.mirror import Mirror
-from artifact_torch.core.secrets import masked
 from artifact_torch.testing import MirroredRun, TrackerConformance
 
 
@@ -390,13 +389,6 @@ def test_a_run_killed_while_its_records_are_cut_is_cut_again_to_the_same(run, tm
     assert Mirror(Noting(tmp_path / "mirror"), "folder", run.path).end() == 0
     assert given == [7, 8]  # the others are there
     assert arrived(tracker, run) == list(range(1, 9))
-
-
-def test_secrets_are_masked(monkeypatch):
-    monkeypatch.setenv("ACME_API_KEY", "abc123xyz")
-    monkeypatch.setenv("ACME_PASSWORD", "short")
-    text = "401 for abc123xyz at https://user:hunter2@host.example/path, short of it"
-    assert masked(text) == "401 for *** at https://***@host.example/path, short of it"
 
 
 def test_a_secret_in_an_error_is_neither_logged_nor_written_down(run, tmp_path, monkeypatch, caplog):

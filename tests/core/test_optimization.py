@@ -174,6 +174,36 @@ def test_past_its_end_a_schedule_keeps_its_last_rate(make_trainer):
     assert len(set(gradients.rates[7:])) == 1
 
 
+def test_what_is_logged_of_a_step_sees_the_learning_rate_that_it_was_made_with(make_trainer):
+    class Rate(Callback):
+        @hookimpl
+        def log_batch_metrics(self, trainer):
+            return {"rate": trainer.optimizer.param_groups[0]["lr"]}
+
+    def halving(optimizer, num_steps):
+        return LambdaLR(optimizer, lambda step: 0.5**step)
+
+    trainer = make_trainer(scheduler=halving, scheduler_interval="step", callbacks=[Rate()], log_every=1, epochs=1)
+    trainer.train()
+    assert trainer.batch_metrics["rate"].tolist() == [0.001 * 0.5**step for step in range(4)]
+
+
+def test_a_schedule_counts_a_step_whose_logging_fails(make_trainer):
+    class Failing(Callback):
+        @hookimpl
+        def log_batch_metrics(self, trainer):
+            if trainer.state.step == 3:
+                raise ValueError("no number")
+
+    def stairs(optimizer, num_steps):
+        return StepLR(optimizer, step_size=5)
+
+    trainer = make_trainer(scheduler=stairs, scheduler_interval="step", callbacks=[Failing()], log_every=1)
+    with pytest.raises(ValueError, match="no number"):
+        trainer.train()
+    assert trainer.scheduler.last_epoch == trainer.state.step == 3
+
+
 @pytest.mark.filterwarnings("error:Detected call of")
 def test_a_schedule_may_move_before_the_first_step_after_a_resume(make_trainer, tmp_path):
     class SavingAfterTheLastBatch(Callback):

@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, StepLR
+from torch.optim.lr_scheduler import OneCycleLR, StepLR
 
 from artifact_torch import (
     Callback,
@@ -263,36 +263,6 @@ def test_a_scheduler_steps_once_a_step(make_trainer):
         if len(expected) < 8:
             schedule.step()
     assert learning.rates == pytest.approx(expected)
-
-
-def test_what_is_logged_of_a_step_sees_the_learning_rate_that_it_was_made_with(make_trainer):
-    class Rate(Callback):
-        @hookimpl
-        def log_batch_metrics(self, trainer):
-            return {"rate": trainer.optimizer.param_groups[0]["lr"]}
-
-    def halving(optimizer, num_steps):
-        return LambdaLR(optimizer, lambda step: 0.5**step)
-
-    trainer = make_trainer(scheduler=halving, scheduler_interval="step", callbacks=[Rate()], log_every=1, epochs=1)
-    trainer.train()
-    assert trainer.batch_metrics["rate"].tolist() == [0.001 * 0.5**step for step in range(4)]
-
-
-def test_a_schedule_counts_a_step_whose_logging_fails(make_trainer):
-    class Failing(Callback):
-        @hookimpl
-        def log_batch_metrics(self, trainer):
-            if trainer.state.step == 3:
-                raise ValueError("no number")
-
-    def stairs(optimizer, num_steps):
-        return StepLR(optimizer, step_size=5)
-
-    trainer = make_trainer(scheduler=stairs, scheduler_interval="step", callbacks=[Failing()], log_every=1)
-    with pytest.raises(ValueError, match="no number"):
-        trainer.train()
-    assert trainer.scheduler.last_epoch == trainer.state.step == 3
 
 
 def test_a_scheduler_steps_once_an_epoch(make_trainer):
