@@ -78,7 +78,8 @@ class MirrorProcess:
         self._thread = threading.Thread(target=self._listen, name=f"tracker {name}", daemon=True)
 
     def start(self) -> None:
-        """Begin to bring there what is recorded."""
+        """Begin to bring there what is recorded; from here on, it is done even if this process is killed at once."""
+        self._start_process()
         self._thread.start()
 
     def ask_to_end(self) -> None:
@@ -107,10 +108,10 @@ class MirrorProcess:
 
     def _listen(self) -> None:
         for number in range(_MOST_STARTS):
-            try:
-                process = self._started()
-            except OSError as error:
-                self._reason = f"no process can be started for it: {error.strerror or error}"
+            if number:
+                self._start_process()
+            process = self._process
+            if process is None:
                 break
             for line in _pipe(process.stdout):
                 if line.endswith("\n"):  # not what it was saying when it was killed
@@ -129,19 +130,22 @@ class MirrorProcess:
             if number + 1 < _MOST_STARTS:
                 self._reason = ""
 
-    def _started(self) -> subprocess.Popen[str]:
+    def _start_process(self) -> None:
         with self._lock:
-            process = self._process = subprocess.Popen(
-                [sys.executable, "-c", _COMMAND, json.dumps(sys.path)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                encoding="utf-8",
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-c", _COMMAND, json.dumps(sys.path)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    encoding="utf-8",
+                )
+            except OSError as error:
+                self._reason = f"no process can be started for it: {error.strerror or error}"
+                return
             self._tell(self._request)
             if self._is_ending:
                 self._tell_to_end()
-            return process
 
     def _hear(self, answer: Mapping[str, Any]) -> None:
         if "log" in answer:
@@ -173,7 +177,10 @@ def main() -> None:
     logger.addHandler(_Telling(answers))
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    request = json.loads(sys.stdin.readline())
+    line = sys.stdin.readline()
+    if not line:  # training was killed while it began: nothing is known of it here
+        return
+    request = json.loads(line)
     try:
         tracker = registry.get("trackers", request["tracker"])(*request["positional"], **request["named"])
     except Exception as error:

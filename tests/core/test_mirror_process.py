@@ -67,6 +67,11 @@ from acme_lines import Lines
 
 class End(Callback):
     @hookimpl
+    def on_train_start(self):
+        if sys.argv[2] == "at once":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    @hookimpl
     def execute_epoch_postprocessing(self, trainer):
         if trainer.state.epoch == 2:
             if sys.argv[2] == "exit":
@@ -259,6 +264,13 @@ def test_a_training_that_is_killed_has_all_it_recorded_in_the_mirror_as_killed(l
     wait_until(lambda: not is_alive(process))
     assert sync_to(run, lines(tmp_path), "lines") == 0
     assert len(steps(tmp_path)) == len(set(steps(tmp_path)))
+
+
+def test_a_training_that_is_killed_before_its_first_step_is_in_the_mirror_as_killed(lines, tmp_path):
+    code, _, _ = trained(tmp_path, "at once")
+    assert code == -signal.SIGKILL
+    wait_until(lambda: (tmp_path / "lines.jsonl").exists() and told(tmp_path)[-1]["event"] == "close")
+    assert told(tmp_path)[-1]["status"] == "killed"
 
 
 def test_a_signal_to_all_processes_ends_training_first_and_the_mirror_has_all(lines, tmp_path):
